@@ -1,0 +1,1 @@
+"""Archival packages (归档信息包): export, package checks, and later filing and transfer."""

@@ -1,0 +1,61 @@
+"""Tables of the ledger: entries waiting for or holding a place in the log, and the head."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from storage.database.metadata import Code, Id, UtcDateTime, metadata
+
+# Written by the journal in the business transaction. `leaf` is the entry as it
+# stands in the log. `sealed` is nonce ‖ AES-256-GCM(salt ‖ canonical record)
+# under a key of its own, `wrapped_key`; both are null once erased, and always
+# for public leaves, whose content is the leaf itself.
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("entry_id", Id, nullable=False, unique=True),
+    Column("entity", String(64), nullable=False),
+    Column("kind", Code, nullable=False),
+    Column("public", Boolean, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=True),
+    Column("wrapped_key", LargeBinary(128), nullable=True),
+    Column("key_epoch", Integer, nullable=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("erased_at", UtcDateTime, nullable=True),
+    Column("shard", String(32), nullable=True),
+    Column("leaf_index", BigInteger, nullable=True),
+    UniqueConstraint("shard", "leaf_index"),
+)
+Index("ix_ledger_entries_entity_position", ledger_entries.c.entity, ledger_entries.c.position)
+Index(
+    "ix_ledger_entries_unsequenced",
+    ledger_entries.c.position,
+    sqlite_where=ledger_entries.c.leaf_index.is_(None),
+    postgresql_where=ledger_entries.c.leaf_index.is_(None),
+)
+
+# One row per shard. `staged_size` counts the indexes handed out; `size`, `root`
+# and `checkpoint` are the signed head. Every change names the epoch and the old
+# values it expects (compare-and-swap).
+ledger_heads = Table(
+    "ledger_heads",
+    metadata,
+    Column("shard", String(32), primary_key=True),
+    Column("origin", String(255), nullable=False, unique=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("staged_size", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)

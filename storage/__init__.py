@@ -1,0 +1,1 @@
+"""Bytes and rows: object stores, encryption at rest, database, idempotency, audit."""

@@ -1,0 +1,53 @@
+"""What a use case may do inside a transaction.
+
+A unit of work is a function of a `WriteTx`: `database.write(work)` runs it and
+returns only after its commit is durable, so nobody can answer before the
+commit. ADR 0001 says why it is a function and not a `with` block.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Executable, RowMapping
+
+
+class ReadTx:
+    """A consistent snapshot of the rows. Not to be kept past its `with` block."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        return self.connection.execute(statement, parameters)
+
+    def one(self, statement: Executable) -> RowMapping | None:
+        """The single row of a query as a mapping, or None. Two rows are an error."""
+        return self.connection.execute(statement).mappings().one_or_none()
+
+    def all(self, statement: Executable) -> Sequence[RowMapping]:
+        return self.connection.execute(statement).mappings().all()
+
+    def scalar(self, statement: Executable) -> Any:
+        return self.connection.execute(statement).scalar()
+
+
+class WriteTx(ReadTx):
+    """A read-write transaction, seen by no one until `Database.write` returns."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._after_commit: list[Callable[[], None]] = []
+
+    def insert_many(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Bulk insert: one statement, many rows. No rows is no statement."""
+        if rows:
+            self.connection.execute(statement, rows)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Run `callback` once the commit is durable (a wake-up; never anything that can fail)."""
+        self._after_commit.append(callback)
+
+    def committed(self) -> None:
+        """For the engine alone: the commit is durable."""
+        for callback in self._after_commit:
+            callback()

@@ -1,0 +1,83 @@
+"""Idempotency-Key: a retry gets the first answer, and nothing happens twice.
+
+Honoured per principal, route, key and body. The remembered reply commits in
+the same transaction as the work, so a retry after a crash finds both or neither.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from sqlalchemy import insert, select
+
+from storage.database import Database, WriteTx
+from storage.errors import IdempotencyMismatch
+from storage.tables import idempotency
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a route answers: an HTTP-like status and the JSON bytes of the body.
+
+    `replayed` tells a remembered answer from a fresh one.
+    """
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """Identifies one request of one principal. `key` is 1 to 128 printable ASCII characters."""
+
+    principal: str
+    route: str
+    key: str
+    body_sha256: bytes
+
+    @classmethod
+    def of(cls, principal: str, route: str, key: str, body: bytes) -> "RequestKey":
+        return cls(principal, route, key, sha256(body).digest())
+
+
+def once(
+    database: Database, at: datetime, key: RequestKey | None, work: Callable[[WriteTx], Reply]
+) -> Reply:
+    """Run `work` and remember its reply under `key`, or return the remembered one.
+
+    Without a key, just the work. A known key with another body raises
+    `IdempotencyMismatch`. Work that raises remembers nothing.
+    """
+
+    def attempt(tx: WriteTx) -> Reply:
+        if key is None:
+            return work(tx)
+        known = tx.one(
+            select(idempotency).where(
+                idempotency.c.principal == key.principal,
+                idempotency.c.route == key.route,
+                idempotency.c.key == key.key,
+            )
+        )
+        if known is not None:
+            if known["body_sha256"] != key.body_sha256:
+                raise IdempotencyMismatch()
+            return Reply(known["status"], known["reply"], replayed=True)
+        reply = work(tx)
+        tx.execute(
+            insert(idempotency),
+            {
+                "principal": key.principal,
+                "route": key.route,
+                "key": key.key,
+                "body_sha256": key.body_sha256,
+                "status": reply.status,
+                "reply": reply.body,
+                "created_at": at,
+            },
+        )
+        return reply
+
+    return database.write(attempt)

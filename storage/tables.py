@@ -1,0 +1,66 @@
+"""Tables of the storage room: stored objects, idempotency, audit."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+from storage.database.metadata import Code, Id, UtcDateTime, metadata
+
+# A row exists exactly for objects whose bytes are durable. `wrapped_key` null: erased.
+objects = Table(
+    "objects",
+    metadata,
+    Column("object_key", String(128), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("cipher_size", BigInteger, nullable=False),
+    Column("cipher_sha256", LargeBinary(32), nullable=False),
+    Column("wrapped_key", LargeBinary(128), nullable=True),
+    Column("key_epoch", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # Set when something durable refers to it; until then a sweep may remove it.
+    Column("claimed_by", Id, nullable=True),
+    Column("erased_at", UtcDateTime, nullable=True),
+)
+Index("ix_objects_claimed_by", objects.c.claimed_by)
+
+# One row per remembered request. The body's digest tells a retry from a reuse of the key.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("principal", Id, nullable=False),
+    Column("route", String(128), nullable=False),
+    Column("key", String(128), nullable=False),
+    Column("body_sha256", LargeBinary(32), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("reply", LargeBinary, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("principal", "route", "key"),
+)
+
+# Who did what to which thing, without personal data: ids and codes only.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("principal", Id, nullable=False),
+    Column("role", Code, nullable=False),
+    Column("org", String(18), nullable=True),
+    Column("person", Id, nullable=True),
+    Column("capacity", Code, nullable=True),
+    Column("action", Code, nullable=False),
+    Column("entity", String(64), nullable=True),
+    Column("case_id", Id, nullable=True),
+    Column("outcome", Code, nullable=False),
+    Column("detail", Text, nullable=True),
+)
+Index("ix_audit_entity", audit.c.entity)
+Index("ix_audit_case_id", audit.c.case_id)
