@@ -5,8 +5,11 @@ an argument. Stored times are UTC with millisecond precision.
 """
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Protocol
+
+# China has one time zone and no summer time. Legal days begin at its midnight.
+CHINA = timezone(timedelta(hours=8), "CST")
 
 _TEXT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
 
@@ -63,3 +66,13 @@ def parse_date(text: str) -> date:
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         raise ValueError("not a date of the form YYYY-MM-DD")
     return date.fromisoformat(text)
+
+
+def china_date(at: datetime) -> date:
+    """The calendar day in China at an aware time."""
+    return at.astimezone(CHINA).date()
+
+
+def china_midnight(day: date) -> datetime:
+    """The first moment of a day in China, in UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=CHINA).astimezone(UTC)

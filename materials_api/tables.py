@@ -46,6 +46,7 @@ uploads = Table(
     Column("used_at", UtcDateTime, nullable=True),
 )
 Index("ix_uploads_created_at", uploads.c.created_at)
+Index("ix_uploads_principal_used_at", uploads.c.principal, uploads.c.used_at)
 
 cases = Table(
     "cases",
@@ -295,3 +296,32 @@ tasks = Table(
     Column("entry_id", Id, nullable=False),
 )
 Index("ix_tasks_department_state", tasks.c.department, tasks.c.state)
+
+# The last serial number handed out per scope of the case-number pattern.
+case_numbers = Table(
+    "case_numbers",
+    metadata,
+    Column("scope", String(64), primary_key=True),
+    Column("last", Integer, nullable=False),
+)
+
+# Erasures that were asked for. `done_at` null: something of it is still in a file of ours.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("material_id", Id, ForeignKey("materials.material_id"), primary_key=True),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("sealed_at", UtcDateTime, nullable=True),  # keys destroyed, `ended` leaf written
+    Column("done_at", UtcDateTime, nullable=True),
+)
+
+# Rows of imported manifests by a keyed hash, so that a resumed import makes no
+# duplicates. `bytes`: total size of the row's files, to notice that they changed.
+imported_rows = Table(
+    "imported_rows",
+    metadata,
+    Column("row_key", LargeBinary(32), primary_key=True),
+    Column("material_id", Id, ForeignKey("materials.material_id"), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)

@@ -12,6 +12,8 @@ from kernel.principals import Principal
 from storage.database.unit_of_work import WriteTx
 from storage.tables import audit
 
+_NOTE = insert(audit)
+
 
 def note(
     tx: WriteTx,
@@ -26,7 +28,7 @@ def note(
 ) -> None:
     """Write one audit row. `detail` holds codes, ids and counts; never personal data."""
     tx.execute(
-        insert(audit),
+        _NOTE,
         {
             "at": at,
             "principal": principal.subject,

@@ -57,6 +57,48 @@ class KeyMissing(Corrupt):
     en = "the key does not exist or was destroyed"
 
 
+class VaultMissing(Unavailable):
+    code = "vault_missing"
+    zh = "找不到密钥文件 {path}；请先运行 mianjiao init，或从备份恢复"
+    en = "no key file at {path}; run mianjiao init first, or restore it from a backup"
+
+
+class VaultExists(Conflict):
+    code = "vault_exists"
+    zh = "密钥文件 {path} 已存在，不会覆盖"
+    en = "the key file {path} already exists and is not replaced"
+
+
+class VaultInvalid(Unavailable):
+    code = "vault_invalid"
+    zh = "密钥文件 {path} 不可用：{problem}"
+    en = "the key file {path} cannot be used: {problem}"
+
+
+class StoreMissing(Unavailable):
+    code = "object_store_missing"
+    zh = "找不到对象存储 {path}；请先运行 mianjiao init，或检查挂载"
+    en = "no object store at {path}; run mianjiao init first, or check the mount"
+
+
+class StorageFull(Unavailable):
+    code = "storage_full"
+    zh = "存储空间不足，暂不能写入"
+    en = "no space left in the store; nothing can be written for now"
+
+
+class StorageFailed(Unavailable):
+    code = "storage_failed"
+    zh = "存储设备出错（{problem}）"
+    en = "the storage device failed ({problem})"
+
+
+class ObjectKeyInvalid(InvalidInput):
+    code = "object_key_invalid"
+    zh = "对象键格式不正确"
+    en = "an object key has another form"
+
+
 class IdempotencyMismatch(InvalidInput):
     code = "idempotency_key_reused"
     zh = "同一幂等键已用于另一请求"

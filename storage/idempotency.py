@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from storage.database import Database, WriteTx
 from storage.errors import IdempotencyMismatch
 from storage.tables import idempotency
+
+_KNOWN = select(idempotency.c.body_sha256, idempotency.c.status, idempotency.c.reply).where(
+    idempotency.c.principal == bindparam("principal"),
+    idempotency.c.route == bindparam("route"),
+    idempotency.c.key == bindparam("key"),
+)
+_REMEMBER = insert(idempotency)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +61,17 @@ def once(
     def attempt(tx: WriteTx) -> Reply:
         if key is None:
             return work(tx)
-        known = tx.one(
-            select(idempotency).where(
-                idempotency.c.principal == key.principal,
-                idempotency.c.route == key.route,
-                idempotency.c.key == key.key,
-            )
-        )
+        asked = {"principal": key.principal, "route": key.route, "key": key.key}
+        known = tx.one(_KNOWN, asked)
         if known is not None:
             if known["body_sha256"] != key.body_sha256:
                 raise IdempotencyMismatch()
             return Reply(known["status"], known["reply"], replayed=True)
         reply = work(tx)
         tx.execute(
-            insert(idempotency),
+            _REMEMBER,
             {
-                "principal": key.principal,
-                "route": key.route,
-                "key": key.key,
+                **asked,
                 "body_sha256": key.body_sha256,
                 "status": reply.status,
                 "reply": reply.body,

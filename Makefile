@@ -1,0 +1,69 @@
+# Mianjiao 免交. `make help` lists what there is.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+PYTHON ?=
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA ?= .demo
+# More for pytest, e.g. make test ARGS="tests/ledger -k proof"
+ARGS ?=
+
+BOOTSTRAP := PYTHON='$(PYTHON)' scripts/bootstrap.sh
+BIN := .venv/bin
+LOCKED := uv.lock pyproject.toml scripts/uv-requirements.txt
+
+.venv/run.stamp: $(LOCKED)
+	@$(BOOTSTRAP) run
+	@touch $@
+
+.venv/dev.stamp: $(LOCKED)
+	@$(BOOTSTRAP) dev
+	@touch .venv/run.stamp $@
+
+.PHONY: run
+run: .venv/run.stamp ## Install, make the demo store once, serve it on http://127.0.0.1:8000 (HOST=, PORT=, DATA=)
+	@scripts/demo.sh '$(DATA)'
+	@exec $(BIN)/mianjiao serve --data '$(DATA)' --host '$(HOST)' --port '$(PORT)'
+
+.PHONY: test
+test: .venv/dev.stamp ## Install and run the whole test suite (ARGS= for pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: .venv/dev.stamp ## ruff, mypy, import contracts and our own lints
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m lints
+
+.PHONY: format
+format: .venv/dev.stamp ## Put the code into ruff's form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: bench
+bench: .venv/dev.stamp ## Measure the figures of the release, print a table, write JSON
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: docs
+docs: .venv/dev.stamp ## Write the generated parts of docs/ anew (lifecycle diagrams)
+	@$(BIN)/python scripts/generate_docs.py
+
+.PHONY: demo-clean
+demo-clean: ## Remove the demo store; the next `make run` plays the story again
+	@rm -rf .demo .demo-demo
+
+.PHONY: clean
+clean: ## Remove what was installed and built; the demo store stays
+	@rm -rf .venv .uv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Say this
+	@echo 'Mianjiao 免交'
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done

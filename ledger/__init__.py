@@ -1,0 +1,1 @@
+"""The tamper-evident log: Merkle core, checkpoints, journal, sequencer, receipts."""

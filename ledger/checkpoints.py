@@ -1,0 +1,76 @@
+"""C2SP tlog-checkpoint: the signed head of a log, `origin\\nsize\\nbase64(root)\\n`."""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.errors import CheckpointMalformed, LogNotTrusted
+from ledger.merkle import EMPTY_ROOT, HASH_SIZE, MAX_SIZE
+from ledger.notes import Note, NoteSigner, VerifierKey, decode_base64, parse_note, sign_note
+
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The head of the log `origin`: `size` leaves under the 32-byte `root`."""
+
+    origin: str
+    size: int
+    root: bytes
+
+    @property
+    def text(self) -> str:
+        """The note text: three lines, no extension lines."""
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCheckpoint:
+    """A checkpoint and the note that carries it. The signatures are not verified yet."""
+
+    checkpoint: Checkpoint
+    note: Note
+
+    def encode(self) -> bytes:
+        return self.note.encode()
+
+
+def parse_checkpoint(data: bytes) -> SignedCheckpoint:
+    """Read a signed checkpoint; verifies no signature.
+
+    Raises `NoteMalformed` or `CheckpointMalformed`; extension lines are refused.
+    """
+    note = parse_note(data)
+    lines = note.text.split("\n")
+    if len(lines) != 4 or not lines[0]:
+        raise CheckpointMalformed(reason="three lines: origin, size, root")
+    origin, size, encoded, _ = lines
+    root = decode_base64(encoded)
+    if root is None or len(root) != HASH_SIZE:
+        raise CheckpointMalformed(reason="the root is not 32 bytes in base64")
+    if not is_decimal(size):
+        raise CheckpointMalformed(reason="the size is not a decimal number below 2^63")
+    if size == "0" and root != EMPTY_ROOT:
+        raise CheckpointMalformed(reason="wrong root of the empty tree")
+    return SignedCheckpoint(Checkpoint(origin, int(size), root), note)
+
+
+def is_decimal(text: str) -> bool:
+    """ASCII digits without a leading zero, below 2^63."""
+    return _DECIMAL.fullmatch(text) is not None and int(text) <= MAX_SIZE
+
+
+def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[NoteSigner]) -> SignedCheckpoint:
+    """Sign with every signer of the log; each one's key must be named after the origin."""
+    if not signers or any(one.key.name != checkpoint.origin for one in signers):
+        raise LogNotTrusted()
+    return SignedCheckpoint(checkpoint, sign_note(checkpoint.text, signers))
+
+
+def signed_by(signed: SignedCheckpoint, key: VerifierKey) -> bool:
+    """Whether a line claims to be by this key (name and key id). Verifies nothing."""
+    return any(
+        one.name == key.name and one.key_id == key.key_id for one in signed.note.signatures
+    )

@@ -1,0 +1,98 @@
+"""The log's signing key: an Ed25519 signer behind the `NoteSigner` port, and its file."""
+
+import base64
+import os
+import stat
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from ledger.errors import KeyFileUnsafe, LogExists
+from ledger.notes import SignatureType, VerifierKey, decode_base64
+
+_PREFIX = "PRIVATE+KEY"
+_SEED_SIZE = 32
+
+
+class Ed25519Signer:
+    """Signs note texts with a key in memory (a `NoteSigner`)."""
+
+    def __init__(self, name: str, seed: bytes) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        public = self._private.public_key().public_bytes_raw()
+        self._key = VerifierKey(name, SignatureType.ED25519, public)
+
+    @property
+    def key(self) -> VerifierKey:
+        return self._key
+
+    def sign(self, text: str) -> bytes:
+        """64 bytes over the UTF-8 note text; the same text gives the same bytes."""
+        return self._private.sign(text.encode())
+
+
+def create_key_file(path: Path, name: str) -> Ed25519Signer:
+    """Make a fresh key in a new file of mode 0600, durable on return.
+
+    The file is one line, `PRIVATE+KEY+name+hex(key id)+base64(0x01 ‖ seed)`,
+    the form of Go's `note` package. `LogExists` if the file is there already.
+    """
+    seed = os.urandom(_SEED_SIZE)
+    signer = Ed25519Signer(name, seed)
+    material = base64.b64encode(bytes([SignatureType.ED25519]) + seed).decode()
+    line = f"{_PREFIX}+{name}+{signer.key.key_id.hex()}+{material}\n"
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise LogExists() from None
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(line.encode())
+        file.flush()
+        os.fsync(descriptor)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return signer
+
+
+def open_key_file(path: Path) -> Ed25519Signer:
+    """Read a key file. `KeyFileUnsafe`: others may read it, or it is damaged.
+
+    A missing file is `FileNotFoundError`: the caller knows what that means.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise KeyFileUnsafe(path=path.name, reason="cannot be opened") from error
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise KeyFileUnsafe(path=path.name, reason="not a plain file")
+        if facts.st_mode & 0o077:
+            raise KeyFileUnsafe(path=path.name, reason="permissions must be 0600")
+        data = file.read(4096)
+    signer = _parse(data)
+    if signer is None:
+        raise KeyFileUnsafe(path=path.name, reason="damaged")
+    return signer
+
+
+def _parse(data: bytes) -> Ed25519Signer | None:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    parts = text.removesuffix("\n").split("+", 4)
+    if len(parts) != 5 or "+".join(parts[:2]) != _PREFIX:
+        return None
+    raw = decode_base64(parts[4])
+    if raw is None or len(raw) != 1 + _SEED_SIZE or raw[0] != SignatureType.ED25519:
+        return None
+    signer = Ed25519Signer(parts[2], raw[1:])
+    return signer if signer.key.key_id.hex() == parts[3] else None

@@ -1,0 +1,206 @@
+"""Reads the published log: checkpoint, tiles and bundles, with the proofs made from them."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
+from ledger.cosignatures import verify_signatures
+from ledger.errors import (
+    ConsistencyInvalid,
+    InclusionInvalid,
+    LogMissing,
+    LogNotTrusted,
+    NotYetLogged,
+    TileMissing,
+)
+from ledger.merkle import (
+    HASH_SIZE,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    NodeReader,
+    TileTree,
+    consistency_proof,
+    inclusion_proof,
+    tree_root,
+    verify_inclusion,
+)
+from ledger.notes import VerifierKey
+from ledger.proofs import LogProof, hash_lines
+from ledger.tiles import TilePath, check_tile, parse_bundle, prefix, tile_width
+from ledger.tilestore import TileStore
+
+CACHED_TILES = 4096  # at 16 KiB each: 64 MiB, all tiles of a million leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Inclusion:
+    """An audit path for leaf `index` in the published tree `size`, `root` of `shard`."""
+
+    shard: str
+    index: int
+    size: int
+    root: bytes
+    hashes: tuple[bytes, ...]
+    checkpoint: SignedCheckpoint
+
+    def proves(self, leaf: bytes) -> bool:
+        """Whether the leaf with this hash stands at `index` under `root`."""
+        try:
+            verify_inclusion(leaf, self.index, self.size, self.hashes, self.root)
+        except InclusionInvalid:
+            return False
+        return True
+
+    def proof(self) -> LogProof:
+        return LogProof(self.index, self.hashes, self.checkpoint)
+
+
+class LogReader:
+    """Reads one shard. Safe from many threads.
+
+    Tiles never change, so they are cached with their inner nodes; the
+    checkpoint is the one last published by this process's sequencer
+    (`advance`) or read from the store (`refresh`), its signature verified.
+    """
+
+    def __init__(self, tiles: TileStore, shard: str, key: VerifierKey) -> None:
+        self.shard = shard
+        self.key = key
+        self._tiles = tiles
+        self._head: SignedCheckpoint | None = None
+        self._changed = threading.Condition()
+        self._rows = lru_cache(CACHED_TILES)(self._load_rows)
+
+    # --- The published head ---
+
+    def published(self) -> SignedCheckpoint:
+        """The newest checkpoint known here. `LogMissing` before the first."""
+        head = self._head
+        return head if head is not None else self.refresh()
+
+    def refresh(self) -> SignedCheckpoint:
+        """Read the checkpoint from the store and verify it.
+
+        Raises what parsing raises, `LogNotTrusted` or `SignatureInvalid`.
+        """
+        data = self._tiles.checkpoint()
+        if data is None:
+            raise LogMissing()
+        signed = parse_checkpoint(data)
+        self.verify(signed)
+        self.advance(signed)
+        return signed
+
+    def verify(self, signed: SignedCheckpoint) -> None:
+        """The log's own key signed it, under its origin."""
+        if not verify_signatures(signed, [self.key]) or signed.checkpoint.origin != self.key.name:
+            raise LogNotTrusted()
+
+    def advance(self, signed: SignedCheckpoint) -> None:
+        """Take a newer checkpoint and wake those who wait for it. Never goes back."""
+        with self._changed:
+            if self._head is None or self._head.checkpoint.size < signed.checkpoint.size:
+                self._head = signed
+            self._changed.notify_all()
+
+    def wait_beyond(self, size: int, seconds: float) -> int:
+        """Wait until the published size exceeds `size`, a wake-up, or the time-out; the size."""
+        with self._changed:
+            if self._size() <= size:
+                self._changed.wait(seconds)
+            return self._size()
+
+    def wake(self) -> None:
+        """Wake those who wait, so that they look again (at a stop)."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _size(self) -> int:
+        return 0 if self._head is None else self._head.checkpoint.size
+
+    # --- Nodes ---
+
+    def nodes(self, size: int) -> NodeReader:
+        """The complete subtrees of a published tree of `size` leaves."""
+
+        def read(level: int, index: int) -> bytes:
+            tile_level, height = divmod(level, TILE_HEIGHT)
+            tile, position = divmod(index, TILE_WIDTH >> height)
+            width = tile_width(size, tile_level, tile)
+            at = position * HASH_SIZE
+            return self._rows(tile_level, tile, width)[height][at : at + HASH_SIZE]
+
+        return read
+
+    def root(self, size: int) -> bytes:
+        """The root of the first `size` leaves, from tiles."""
+        return tree_root(self.nodes(size), size)
+
+    def inclusion(self, index: int) -> Inclusion:
+        """The audit path of `index` under the published checkpoint.
+
+        `NotYetLogged` at or past its size; `TileMissing` or `TileCorrupt`.
+        """
+        signed = self.published()
+        head = signed.checkpoint
+        if index >= head.size:
+            raise NotYetLogged()
+        hashes = inclusion_proof(self.nodes(head.size), index, head.size)
+        return Inclusion(self.shard, index, head.size, head.root, tuple(hashes), signed)
+
+    def consistency(self, old: int) -> list[bytes]:
+        """The consistency proof from size `old` to the published checkpoint."""
+        size = self.published().checkpoint.size
+        if old > size:
+            raise ConsistencyInvalid(reason="larger than the published tree")
+        return consistency_proof(self.nodes(size), old, size)
+
+    def _load_rows(self, level: int, index: int, width: int) -> tuple[bytes, ...]:
+        path = TilePath(level, index, width)
+        return TileTree(check_tile(path, self._blob(path))).rows()
+
+    # --- Entries ---
+
+    def entry(self, index: int) -> bytes:
+        """The entry at `index`, from its bundle, unchecked."""
+        size = self.published().checkpoint.size
+        if not 0 <= index < size:
+            raise NotYetLogged()
+        return self.bundle(index // TILE_WIDTH, size)[index % TILE_WIDTH]
+
+    def bundle(self, number: int, size: int) -> list[bytes]:
+        """The entries of bundle `number` in a tree of `size` leaves, unchecked."""
+        path = TilePath(None, number, tile_width(size, 0, number))
+        return parse_bundle(path, self._blob(path))
+
+    def entries(self, size: int) -> Iterator[tuple[int, bytes]]:
+        """Every index and entry of a tree of `size` leaves, in order."""
+        for number in range((size + TILE_WIDTH - 1) // TILE_WIDTH):
+            yield from enumerate(self.bundle(number, size), start=number * TILE_WIDTH)
+
+    def _blob(self, path: TilePath) -> bytes:
+        """The blob; a partial one may have been superseded by the full one, its extension."""
+        try:
+            return self._tiles.get(path)
+        except TileMissing:
+            if path.full:
+                raise
+            whole = path.whole()
+            return prefix(whole, self._tiles.get(whole), path.width)
+
+    # --- Text, for the command line ---
+
+    def checkpoint_text(self) -> str:
+        """The published checkpoint, as served."""
+        return self.published().encode().decode()
+
+    def proof_text(self, index: int) -> str:
+        """The tlog-proof of an entry (C2SP tlog-proof)."""
+        return self.inclusion(index).proof().encode().decode()
+
+    def consistency_text(self, old: int) -> str:
+        """The consistency proof from `old`: one base64 hash a line, then the checkpoint."""
+        lines = hash_lines(self.consistency(old))
+        return "".join(f"{line}\n" for line in lines) + "\n" + self.checkpoint_text()

@@ -1,0 +1,159 @@
+"""Receipts: one canonical JSON file that proves a record, offline and for ever.
+
+`{"anchors":[],"entry":base64,"proof":tlog-proof text,"record":{…},
+"salt":base64,"type":"mianjiao.receipt/v1"}` and a newline. The trust policy is
+the verifier's own and never part of a receipt. A receipt says "logged then",
+not "valid now".
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kernel.canonical import JsonValue, NotCanonical, canonical_bytes, parse_record
+from kernel.errors import CodedError
+from ledger.errors import (
+    AnchorUnknown,
+    CommitmentMismatch,
+    FileNotInRecord,
+    ReceiptMalformed,
+)
+from ledger.leaves import SALT_SIZE, blinded_leaf
+from ledger.merkle import leaf_hash
+from ledger.notes import decode_base64
+from ledger.policy import CheckpointEvidence, Policy, evaluate
+from ledger.proofs import LogProof, parse_proof
+
+TYPE = "mianjiao.receipt/v1"
+_KEYS = {"anchors", "entry", "proof", "record", "salt", "type"}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A parsed receipt. Nothing is verified yet."""
+
+    record: dict[str, JsonValue]
+    salt: bytes
+    entry: bytes
+    proof: LogProof
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What holds: the record stood at `index` of log `origin` when it had `size` entries."""
+
+    record: Mapping[str, JsonValue]
+    origin: str
+    index: int
+    size: int
+    root: bytes
+    checkpoint: CheckpointEvidence
+    operator_only: bool  # quorum none: the operator's word, no witness asked
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why it is not valid: a stable code and a sentence in both languages."""
+
+    code: str
+    zh: str
+    en: str
+
+    @classmethod
+    def of(cls, error: CodedError) -> "Failure":
+        return cls(error.code, error.message_zh(), error.message_en())
+
+
+Outcome: TypeAlias = Evidence | Failure
+
+
+def build_receipt(canonical_record: bytes, salt: bytes, proof: LogProof) -> bytes:
+    """The receipt of a record with these canonical bytes."""
+    return (
+        canonical_bytes(
+            {
+                "type": TYPE,
+                "record": parse_record(canonical_record),
+                "salt": base64.b64encode(salt).decode(),
+                "entry": base64.b64encode(blinded_leaf(salt, canonical_record)).decode(),
+                "proof": proof.encode().decode(),
+                "anchors": [],
+            }
+        )
+        + b"\n"
+    )
+
+
+def parse_receipt(data: bytes) -> Receipt:
+    """Read a receipt strictly; unknown or duplicate keys, spaces and other spellings
+    of the same bytes are refused with a coded error."""
+    if not data.endswith(b"\n"):
+        raise ReceiptMalformed(reason="no newline at the end")
+    try:
+        value = parse_record(data[:-1])
+    except NotCanonical as error:
+        raise ReceiptMalformed(reason=str(error)) from error
+    if set(value) != _KEYS:
+        raise ReceiptMalformed(reason="keys are anchors, entry, proof, record, salt, type")
+    if value["type"] != TYPE:
+        raise ReceiptMalformed(reason="unknown type")
+    record, anchors, proof_text = value["record"], value["anchors"], value["proof"]
+    if not isinstance(record, dict) or not isinstance(anchors, list):
+        raise ReceiptMalformed(reason="record is an object, anchors a list")
+    if not isinstance(proof_text, str):
+        raise ReceiptMalformed(reason="proof is text")
+    if anchors:
+        raise AnchorUnknown()
+    salt = _binary(value["salt"], "salt")
+    if len(salt) != SALT_SIZE:
+        raise ReceiptMalformed(reason="the salt has 32 bytes")
+    proof = parse_proof(proof_text.encode())
+    if proof.extra is not None:
+        raise ReceiptMalformed(reason="extra data in the proof is not authenticated")
+    return Receipt(record, salt, _binary(value["entry"], "entry"), proof)
+
+
+def verify_receipt(data: bytes, policy: Policy) -> Outcome:
+    """Verify a receipt under the verifier's own policy: evidence, or a named failure.
+
+    Checks the commitment, the leaf, the inclusion, the log's signature under
+    its origin, and the quorum.
+    """
+    try:
+        receipt = parse_receipt(data)
+        if blinded_leaf(receipt.salt, canonical_bytes(receipt.record)) != receipt.entry:
+            raise CommitmentMismatch()
+        checkpoint = evaluate(policy, receipt.proof.checkpoint)
+        receipt.proof.verify_leaf(leaf_hash(receipt.entry))
+    except CodedError as error:
+        return Failure.of(error)
+    head = receipt.proof.checkpoint.checkpoint
+    return Evidence(
+        record=receipt.record,
+        origin=head.origin,
+        index=receipt.proof.index,
+        size=head.size,
+        root=head.root,
+        checkpoint=checkpoint,
+        operator_only=policy.operator_only,
+    )
+
+
+def file_position(evidence: Evidence, sha256: bytes, size: int) -> int | Failure:
+    """At which position of the record's files a file with this digest and size stands."""
+    files = evidence.record.get("files")
+    for position, file in enumerate(files if isinstance(files, list) else []):
+        if not isinstance(file, dict) or file.get("size") != size:
+            continue
+        digests = file.get("digests")
+        if isinstance(digests, dict) and digests.get("sha256") == sha256.hex():
+            return position
+    return Failure.of(FileNotInRecord())
+
+
+def _binary(value: JsonValue, name: str) -> bytes:
+    raw = decode_base64(value) if isinstance(value, str) else None
+    if raw is None:
+        raise ReceiptMalformed(reason=f"{name} is not canonical base64")
+    return raw

@@ -1,0 +1,161 @@
+"""Opens sealed records and checks them: against their leaf, and their leaf against the log."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import RowMapping, select
+
+from kernel.canonical import JsonValue, NotCanonical, parse_record
+from kernel.clock import time_text
+from ledger.errors import (
+    EntryUnknown,
+    LeafMalformed,
+    NotInLog,
+    NotYetLogged,
+    RecordCorrupt,
+    RecordErased,
+)
+from ledger.leaves import SALT_SIZE, PublicLeaf, blinded_leaf, parse_leaf
+from ledger.merkle import leaf_hash
+from ledger.reader import Inclusion, LogReader
+from ledger.tables import ledger_entries
+from storage.database import ReadTx
+from storage.errors import KeyMissing, ObjectCorrupt
+from storage.keyvault import KeyVault, WrappedKey
+
+_NONCE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRecord:
+    """A record whose bytes match its leaf. `body` is the whole flat record.
+
+    Of a public entry, `body` is the leaf's body, `canonical` the leaf and
+    `salt` empty. `leaf_index` is None until the sequencer gave it a place.
+    """
+
+    entry_id: str
+    entity: str
+    kind: str
+    at: datetime
+    body: dict[str, JsonValue]
+    salt: bytes
+    canonical: bytes
+    leaf: bytes
+    shard: str | None
+    leaf_index: int | None
+
+
+class Records:
+    """Reads records back and never believes a row: see `open_row` and `prove`."""
+
+    def __init__(self, vault: KeyVault, reader: LogReader) -> None:
+        self._vault = vault
+        self._reader = reader
+
+    def open(self, tx: ReadTx, entry_id: str) -> OpenedRecord:
+        """The record of this entry. `EntryUnknown`, `RecordErased` or `RecordCorrupt`."""
+        row = tx.one(select(ledger_entries).where(ledger_entries.c.entry_id == entry_id))
+        if row is None:
+            raise EntryUnknown()
+        return open_row(self._vault, row)
+
+    def latest(self, tx: ReadTx, entity: str) -> OpenedRecord:
+        """The newest record of an entity: the one whose status counts."""
+        columns = ledger_entries.c
+        row = tx.one(
+            select(ledger_entries)
+            .where(columns.entity == entity, columns.public.is_(False))
+            .order_by(columns.position.desc())
+            .limit(1)
+        )
+        if row is None:
+            raise EntryUnknown()
+        return open_row(self._vault, row)
+
+    def history(self, tx: ReadTx, entity: str) -> list[OpenedRecord]:
+        """All records of an entity, oldest first. `EntryUnknown` if there is none."""
+        columns = ledger_entries.c
+        rows = tx.all(
+            select(ledger_entries)
+            .where(columns.entity == entity, columns.public.is_(False))
+            .order_by(columns.position)
+        )
+        if not rows:
+            raise EntryUnknown()
+        return [open_row(self._vault, row) for row in rows]
+
+    def prove(self, record: OpenedRecord) -> Inclusion:
+        """Prove that the record's leaf is in the published log, by its tiles.
+
+        `NotYetLogged` until it is published; `NotInLog` when another leaf
+        stands where the row says.
+        """
+        if record.leaf_index is None or record.shard is None:
+            raise NotYetLogged()
+        if record.shard != self._reader.shard:
+            raise NotInLog(entry=record.entry_id)
+        inclusion = self._reader.inclusion(record.leaf_index)
+        if not inclusion.proves(leaf_hash(record.leaf)):
+            raise NotInLog(entry=record.entry_id)
+        return inclusion
+
+
+def open_row(vault: KeyVault, row: RowMapping) -> OpenedRecord:
+    """Open one row of `ledger_entries` and compare every column with the record.
+
+    `RecordErased`: its key was destroyed. `RecordCorrupt`: key, seal, canonical
+    form, commitment or a column disagrees.
+    """
+    entry_id = row["entry_id"]
+    if row["public"]:
+        return _open_public(row)
+    if row["sealed"] is None or row["wrapped_key"] is None:
+        raise RecordErased()
+    context = entry_id.encode()
+    try:
+        wrapped = WrappedKey(row["key_epoch"], row["wrapped_key"])
+        key = vault.unwrap(wrapped, context)
+        sealed: bytes = row["sealed"]
+        opened = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], context)
+        body = parse_record(opened[SALT_SIZE:])
+    except (InvalidTag, ValueError, KeyMissing, ObjectCorrupt) as error:
+        raise RecordCorrupt(entry=entry_id, reason="does not open") from error
+    salt, canonical = opened[:SALT_SIZE], opened[SALT_SIZE:]
+    if blinded_leaf(salt, canonical) != row["leaf"]:
+        raise RecordCorrupt(entry=entry_id, reason="not the record committed to")
+    expected = {"kind": row["kind"], "entity": row["entity"], "at": time_text(row["at"])}
+    if any(body.get(name) != value for name, value in expected.items()):
+        raise RecordCorrupt(entry=entry_id, reason="the row disagrees with the record")
+    return _opened(row, body, salt, canonical)
+
+
+def _open_public(row: RowMapping) -> OpenedRecord:
+    try:
+        leaf = parse_leaf(row["leaf"])
+    except (LeafMalformed, NotCanonical) as error:
+        raise RecordCorrupt(entry=row["entry_id"], reason="malformed leaf") from error
+    if not isinstance(leaf, PublicLeaf) or leaf.kind != row["kind"]:
+        raise RecordCorrupt(entry=row["entry_id"], reason="the row disagrees with the leaf")
+    if leaf.body.get("at") != time_text(row["at"]) or row["sealed"] is not None:
+        raise RecordCorrupt(entry=row["entry_id"], reason="the row disagrees with the leaf")
+    return _opened(row, leaf.body, b"", row["leaf"])
+
+
+def _opened(
+    row: RowMapping, body: dict[str, JsonValue], salt: bytes, canonical: bytes
+) -> OpenedRecord:
+    return OpenedRecord(
+        entry_id=row["entry_id"],
+        entity=row["entity"],
+        kind=row["kind"],
+        at=row["at"],
+        body=body,
+        salt=salt,
+        canonical=canonical,
+        leaf=row["leaf"],
+        shard=row["shard"],
+        leaf_index=row["leaf_index"],
+    )

@@ -1,0 +1,208 @@
+"""Where the log's bytes lie: a port, and the filesystem as it is served."""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from ledger.checkpoints import parse_checkpoint
+from ledger.errors import CheckpointNotMonotone, LogExists, LogMissing, TileCorrupt, TileMissing
+from ledger.tiles import FULL_TILE_BYTES, MAX_BUNDLE_BYTES, TilePath
+from storage.errors import ImmutableConflict
+
+CHECKPOINT = "checkpoint"
+
+
+class TileStore(Protocol):
+    """The blobs of one shard of the log.
+
+    Tiles and bundles are immutable: `put` returns only when all blobs would
+    survive a power cut. Putting the same bytes again succeeds and makes them
+    durable; other bytes under a known path raise `ImmutableConflict` and change
+    nothing at that path. A `put` that raises may have stored some blobs.
+
+    The checkpoint is the one mutable blob. Replacing it is atomic and durable,
+    and never goes back: a smaller size, or the same size with another root, is
+    `CheckpointNotMonotone`. Reading is safe from many threads; only the
+    sequencer writes.
+    """
+
+    def put(self, blobs: Mapping[TilePath, bytes]) -> None: ...
+
+    def get(self, path: TilePath) -> bytes:
+        """The stored bytes, unchecked. `TileMissing` if there are none."""
+        ...
+
+    def publish(self, checkpoint: bytes) -> None: ...
+
+    def checkpoint(self) -> bytes | None:
+        """The published checkpoint, or None before the first one."""
+        ...
+
+    def names(self) -> Iterator[str]:
+        """Every stored name but the checkpoint's, whether or not it is a path of the log."""
+        ...
+
+    def discard_partials(self, path: TilePath) -> None:
+        """Remove the partial tiles that the full tile `path` supersedes; best effort."""
+        ...
+
+
+class FilesystemTiles:
+    """A `TileStore` in a folder that a plain web server could serve as it is.
+
+    Blobs are written beside the folder, fsynced, linked to their name with
+    `link(2)` (which never replaces) and the folders fsynced.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Open an existing folder; `LogMissing` otherwise."""
+        if not root.is_dir():
+            raise LogMissing()
+        self._root = root
+        self._staging = _staging(root)
+
+    @classmethod
+    def create(cls, root: Path) -> "FilesystemTiles":
+        """Make the folder, durably. `LogExists` if it is there already."""
+        root.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir()
+        except FileExistsError:
+            raise LogExists() from None
+        _staging(root).mkdir(exist_ok=True)
+        _sync_folder(root.parent)
+        _sync_folder(root.parent.parent)
+        return cls(root)
+
+    def put(self, blobs: Mapping[TilePath, bytes]) -> None:
+        staged: list[tuple[Path, Path]] = []
+        folders: set[Path] = set()
+        try:
+            for path, data in blobs.items():
+                target = self._root / path.text
+                folders |= _make_folders(target.parent, self._root)
+                if not self._stands(target, data):
+                    staged.append((self._write(data), target))
+            for temporary, _ in staged:
+                _sync_file(temporary)
+            for temporary, target in staged:
+                self._link(temporary, target)
+        finally:
+            for temporary, _ in staged:
+                temporary.unlink(missing_ok=True)
+        for folder in sorted(folders, reverse=True):
+            _sync_folder(folder)
+
+    def get(self, path: TilePath) -> bytes:
+        limit = MAX_BUNDLE_BYTES if path.level is None else FULL_TILE_BYTES
+        return self._read(path.text, limit)
+
+    def publish(self, checkpoint: bytes) -> None:
+        offered = parse_checkpoint(checkpoint).checkpoint
+        published = self.checkpoint()
+        if published is not None:
+            current = parse_checkpoint(published).checkpoint
+            same = current.size == offered.size and current.root == offered.root
+            if current.size > offered.size or (current.size == offered.size and not same):
+                raise CheckpointNotMonotone(published=current.size, offered=offered.size)
+        temporary = self._write(checkpoint)
+        try:
+            _sync_file(temporary)
+            temporary.replace(self._root / CHECKPOINT)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(self._root)
+
+    def checkpoint(self) -> bytes | None:
+        try:
+            return self._read(CHECKPOINT, FULL_TILE_BYTES * 64)
+        except TileMissing:
+            return None
+
+    def names(self) -> Iterator[str]:
+        for folder, folders, files in os.walk(self._root):
+            folders.sort()
+            for name in sorted(files):
+                relative = (Path(folder) / name).relative_to(self._root).as_posix()
+                if relative != CHECKPOINT:
+                    yield relative
+
+    def discard_partials(self, path: TilePath) -> None:
+        folder = self._root / f"{path.whole().text}.p"
+        for name in sorted(folder.iterdir()) if folder.is_dir() else ():
+            name.unlink(missing_ok=True)
+        if folder.is_dir():
+            folder.rmdir()
+
+    def sweep(self) -> None:
+        """Remove what an interrupted write left beside the log. For the one writer, at start."""
+        self._staging.mkdir(exist_ok=True)
+        for leftover in self._staging.iterdir():
+            leftover.unlink(missing_ok=True)
+
+    def _stands(self, target: Path, data: bytes) -> bool:
+        """Whether these bytes are there already; then they are made durable once more."""
+        try:
+            existing = target.read_bytes()
+        except FileNotFoundError:
+            return False
+        if existing != data:
+            raise ImmutableConflict(path=str(target.relative_to(self._root)))
+        _sync_file(target)
+        return True
+
+    def _link(self, temporary: Path, target: Path) -> None:
+        try:
+            target.hardlink_to(temporary)
+        except FileExistsError:
+            # Another writer was faster: its bytes must be ours.
+            self._stands(target, temporary.read_bytes())
+
+    def _write(self, data: bytes) -> Path:
+        temporary = self._staging / secrets.token_hex(16)
+        with temporary.open("xb") as file:
+            file.write(data)
+        return temporary
+
+    def _read(self, name: str, limit: int) -> bytes:
+        try:
+            with (self._root / name).open("rb") as file:
+                data = file.read(limit + 1)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise TileMissing(path=name) from None
+        if len(data) > limit:
+            raise TileCorrupt(path=name, reason="longer than any such blob")
+        return data
+
+
+def _staging(root: Path) -> Path:
+    return root.with_name(f".{root.name}.staging")
+
+
+def _make_folders(folder: Path, root: Path) -> set[Path]:
+    """Create `folder` below `root`; return it, and the parents of those that were new."""
+    touched = {folder}
+    missing = folder
+    while missing != root and not missing.is_dir():
+        touched.add(missing.parent)
+        missing = missing.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return touched
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

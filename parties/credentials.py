@@ -1,0 +1,225 @@
+"""Bearer credentials: opaque secrets, checked live in the database.
+
+The secret is shown once. Only its SHA-256 is kept, which suffices because the
+secret has 256 random bits. The OAuth server with DPoP (RFC 9449) will stand
+behind the same `Authenticator` port.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    bindparam,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from kernel.identifiers import parse_credit_code
+from kernel.ids import IdKind, new_id
+from kernel.principals import Capacity, Principal, Role
+from parties.errors import (
+    CredentialExpired,
+    CredentialInvalid,
+    CredentialNotFound,
+    CredentialRevoked,
+    CredentialUnknown,
+    NotActingForHolder,
+)
+from parties.tables import capacities, credentials
+from storage.database import ReadTx, WriteTx
+from storage.database.metadata import UtcDateTime
+
+PREFIX = "mj_"
+_SECRET_BYTES = 32
+_SECRET = re.compile(r"mj_[A-Za-z0-9_-]{43}")
+_OFFICES = frozenset({Role.WINDOW, Role.DEPARTMENT, Role.ARCHIVIST})
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What an authenticator may look at besides the secret: the request it came with.
+
+    `proof` is the value of the `DPoP` header. Bearer credentials ignore all of it.
+    """
+
+    method: str
+    url: str
+    proof: str | None = None
+
+
+class Authenticator(Protocol):
+    """Turns a secret into the principal it stands for, now.
+
+    Reads only; safe from many threads. Raises a `NotAuthenticated` for what is
+    unknown, expired or revoked, and `NotActingForHolder` when the authority
+    behind a good credential has ended. A revocation that was durable before
+    `tx` began is seen.
+    """
+
+    def authenticate(
+        self, tx: ReadTx, at: datetime, secret: str, presented: Presented | None = None
+    ) -> Principal: ...
+
+
+def _in_force(holder: Any, person: Any, capacity: Any, at: Any) -> ColumnElement[bool]:
+    """SQL: a capacity row of these three is in force at `at`; values or columns."""
+    return exists().where(
+        capacities.c.holder == holder,
+        capacities.c.person == person,
+        capacities.c.capacity == capacity,
+        capacities.c.valid_from <= at,
+        or_(capacities.c.valid_until.is_(None), capacities.c.valid_until > at),
+        or_(capacities.c.ended_at.is_(None), capacities.c.ended_at > at),
+    )
+
+
+# One indexed select per request. For a credential that acts for another it also
+# asks whether that authority is still in force, so that it ends at once.
+_c = credentials.c
+_BY_SECRET = select(
+    _c.credential_id,
+    _c.role,
+    _c.org,
+    _c.unit,
+    _c.officer,
+    _c.person,
+    _c.holder,
+    _c.capacity,
+    _c.expires_at,
+    _c.revoked_at,
+    or_(
+        _c.capacity.is_(None),
+        _c.capacity == Capacity.SELF.value,
+        _in_force(_c.holder, _c.person, _c.capacity, bindparam("at", type_=UtcDateTime)),
+    ).label("acting"),
+).where(_c.secret_sha256 == bindparam("digest"))
+
+
+class Credentials:
+    """Issues, checks and revokes bearer credentials. Implements `Authenticator`."""
+
+    def issue(
+        self,
+        tx: WriteTx,
+        at: datetime,
+        *,
+        role: Role,
+        org: str | None = None,
+        unit: str | None = None,
+        officer: str | None = None,
+        person: str | None = None,
+        holder: str | None = None,
+        capacity: Capacity | None = None,
+        expires_at: datetime,
+    ) -> tuple[str, str]:
+        """Make a credential; return its id and the secret, which is kept nowhere.
+
+        Windows, departments and archives name their `org` (credit code).
+        Applicants name the acting `person`, and the `holder` and `capacity` if
+        they act for another; that capacity must be in force (`NotActingForHolder`).
+        """
+        if expires_at <= at:
+            raise CredentialInvalid(reason="it would already have expired")
+        if role is Role.APPLICANT:
+            holder, capacity = _applicant(person, holder, capacity)
+        elif person is not None or holder is not None or capacity is not None:
+            raise CredentialInvalid(reason="officers act for no holder")
+        if role in _OFFICES and org is None:
+            raise CredentialInvalid(reason="this role needs the body it belongs to")
+        if org is not None:
+            parse_credit_code(org)
+        if capacity is not None and capacity is not Capacity.SELF:
+            acting = select(_in_force(holder, person, capacity.value, at))
+            if not tx.scalar(acting):
+                raise NotActingForHolder()
+        credential_id = new_id(IdKind.CREDENTIAL)
+        secret = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+        tx.execute(
+            insert(credentials),
+            {
+                "credential_id": credential_id,
+                "secret_sha256": sha256(secret.encode()).digest(),
+                "role": role.value,
+                "org": org,
+                "unit": unit,
+                "officer": officer,
+                "person": person,
+                "holder": holder,
+                "capacity": None if capacity is None else capacity.value,
+                "created_at": at,
+                "expires_at": expires_at,
+                "version": 1,
+            },
+        )
+        return credential_id, secret
+
+    def authenticate(
+        self, tx: ReadTx, at: datetime, secret: str, presented: Presented | None = None
+    ) -> Principal:
+        """The principal behind `secret`, valid during [created_at, expires_at)."""
+        if _SECRET.fullmatch(secret) is None:
+            raise CredentialUnknown()
+        row = (
+            tx.execute(_BY_SECRET, {"digest": sha256(secret.encode()).digest(), "at": at})
+            .mappings()
+            .one_or_none()
+        )
+        if row is None:
+            raise CredentialUnknown()
+        if row["revoked_at"] is not None:
+            raise CredentialRevoked()
+        if row["expires_at"] <= at:
+            raise CredentialExpired()
+        if not row["acting"]:
+            raise NotActingForHolder()
+        return _principal(row)
+
+    def revoke(self, tx: WriteTx, at: datetime, credential_id: str) -> None:
+        """End a credential for good. Revoking twice keeps the first time."""
+        known = tx.scalar(
+            select(credentials.c.credential_id).where(credentials.c.credential_id == credential_id)
+        )
+        if known is None:
+            raise CredentialNotFound()
+        tx.execute(
+            update(credentials)
+            .where(credentials.c.credential_id == credential_id, credentials.c.revoked_at.is_(None))
+            .values(revoked_at=at, version=credentials.c.version + 1)
+        )
+
+
+def _applicant(
+    person: str | None, holder: str | None, capacity: Capacity | None
+) -> tuple[str, Capacity]:
+    if person is None:
+        raise CredentialInvalid(reason="an applicant's credential names the person who acts")
+    holder = person if holder is None else holder
+    if capacity is None:
+        if holder != person:
+            raise CredentialInvalid(reason="acting for another needs a capacity")
+        return holder, Capacity.SELF
+    if (capacity is Capacity.SELF) != (holder == person):
+        raise CredentialInvalid(reason="acting for oneself is the capacity self, and only that")
+    return holder, capacity
+
+
+def _principal(row: RowMapping) -> Principal:
+    return Principal(
+        subject=row["credential_id"],
+        role=Role(row["role"]),
+        org=row["org"],
+        unit=row["unit"],
+        officer=row["officer"],
+        person=row["person"],
+        holder=row["holder"],
+        capacity=None if row["capacity"] is None else Capacity(row["capacity"]),
+    )

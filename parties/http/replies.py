@@ -1,0 +1,43 @@
+"""Answers of writing routes: JSON bytes, remembered under the Idempotency-Key."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from kernel.principals import Principal
+from storage.database import Database, WriteTx
+from storage.idempotency import Reply, RequestKey, once
+from storage.keyvault import KeyVault
+
+
+def write_once(
+    database: Database,
+    vault: KeyVault,
+    at: datetime,
+    principal: Principal,
+    route: str,
+    key: str | None,
+    body: BaseModel,
+    work: Callable[[WriteTx], tuple[int, BaseModel]],
+) -> Response:
+    """Run `work` in one transaction and answer with its model after the commit.
+
+    With a key, the same request again gets the remembered answer. The request
+    body is compared by a keyed digest, because a plain one could be guessed
+    from a copy of the database. The answer is kept as it is: it must hold no
+    personal data. `route` names the route with its ids, at most 128 characters.
+    """
+
+    def attempt(tx: WriteTx) -> Reply:
+        status, answer = work(tx)
+        return Reply(status, answer.model_dump_json().encode())
+
+    request_key = None
+    if key is not None:
+        digest = vault.mac("idempotency", body.model_dump_json().encode())
+        request_key = RequestKey(principal.subject, route, key, digest)
+    reply = once(database, at, request_key, attempt)
+    headers = {"Idempotency-Replayed": "true"} if reply.replayed else None
+    return Response(reply.body, reply.status, headers, media_type="application/json")

@@ -1,0 +1,1 @@
+"""Settings, wiring, the HTTP application, processes, the command line."""

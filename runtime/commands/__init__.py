@@ -1,0 +1,1 @@
+"""The commands of `mianjiao`, one module each; imported only when run."""

@@ -1,0 +1,31 @@
+"""`mianjiao log`: what the tamper-evident log says, for people and outside tools."""
+
+import sys
+from pathlib import Path
+
+
+def print_checkpoint(data: Path) -> int:
+    """The newest published checkpoint, exactly as served."""
+    from runtime.store import open_store
+
+    with open_store(data) as store:
+        sys.stdout.write(store.ledger.checkpoint_text())
+    return 0
+
+
+def print_proof(data: Path, index: int) -> int:
+    """A `tlog-proof` of one leaf against the newest checkpoint."""
+    from runtime.store import open_store
+
+    with open_store(data) as store:
+        sys.stdout.write(store.ledger.proof_text(index))
+    return 0
+
+
+def print_consistency(data: Path, old: int) -> int:
+    """The hashes that prove the tree of size `old` a prefix of today's, one per line, base64."""
+    from runtime.store import open_store
+
+    with open_store(data) as store:
+        sys.stdout.write(store.ledger.consistency_text(old))
+    return 0

@@ -1,0 +1,69 @@
+"""`mianjiao serve`: the store behind HTTP, in one process."""
+
+import logging
+import socket
+import sys
+from pathlib import Path
+
+from kernel.canonical import canonical_bytes
+from kernel.errors import CodedError
+from runtime.errors import AddressInUse
+
+
+def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT; 0 when the ledger closed cleanly.
+
+    With `announce_json` the first line of output is `{"url": …}`, for a parent
+    process; otherwise a person is told where to look.
+    """
+    import uvicorn
+
+    from runtime.app import build_app
+    from runtime.settings import read_settings
+    from runtime.store import open_store
+
+    settings = read_settings()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    try:
+        listener = socket.create_server((host, port), backlog=1024)
+    except OSError:
+        raise AddressInUse(address=f"{host}:{port}") from None
+    with listener, open_store(data, settings) as store:
+        store.start()
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{listener.getsockname()[1]}"
+        if announce_json:
+            print(canonical_bytes({"url": url}).decode(), flush=True)
+        else:
+            _tell(url, store.ledger_origin, store.warnings())
+        config = uvicorn.Config(
+            build_app(store, settings),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=20,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _tell(url: str, origin: str, warnings: list[str]) -> None:
+    print(f"免交 Mianjiao · {origin}")
+    print(f"  首页 page       {url}/")
+    print(f"  接口 API        {url}/docs")
+    print("  停止 stop       Ctrl-C")
+    for warning in warnings:
+        print(f"  注意 warning    {warning}", file=sys.stderr)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(serve_store(Path(sys.argv[1]), "127.0.0.1", 0, announce_json=True))
+    except CodedError as error:
+        print(f"mianjiao: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""The demo story, played through the HTTP API of a real server process."""

@@ -1,0 +1,38 @@
+"""A real server process on loopback, for the demo and for whoever tries it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.demo.errors import ServerDidNotStart
+
+
+@contextmanager
+def running_server(data: Path) -> Iterator[str]:
+    """Start `mianjiao serve` on a free port; yield its base URL; stop it gently.
+
+    The server says on its first line of output where it listens. Stopping
+    sends SIGTERM and waits for the ledger to close.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+        [sys.executable, "-m", "runtime.commands.serve", str(data)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101 - asked for a pipe
+        line = process.stdout.readline()
+        if not line:
+            raise ServerDidNotStart(status=process.wait())
+        yield str(json.loads(line)["url"])
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,192 @@
+"""The one table from refusals to RFC 9457 problem details.
+
+Rooms raise `CodedError`s that know nothing of HTTP; here each kind of refusal
+gets its status, and a few codes get a more telling one.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from kernel.errors import (
+    CodedError,
+    Conflict,
+    Corrupt,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    NotPermitted,
+    TooLarge,
+    TooSlow,
+    Unavailable,
+)
+
+log = logging.getLogger("mianjiao.http")
+
+MEDIA_TYPE = "application/problem+json"
+
+# First match wins, in the order of the method resolution of the error's class.
+STATUS_BY_KIND: Mapping[type[CodedError], int] = {
+    NotAuthenticated: 401,
+    NotPermitted: 403,
+    NotFound: 404,
+    TooSlow: 408,
+    Conflict: 409,
+    TooLarge: 413,
+    InvalidInput: 422,
+    Corrupt: 500,
+    Unavailable: 503,
+}
+
+STATUS_BY_CODE: Mapping[str, int] = {
+    "content_type_not_accepted": 415,
+    "range_not_satisfiable": 416,
+    "storage_full": 507,
+}
+
+# What the framework itself refuses, in our words.
+FRAMEWORK: Mapping[int, tuple[str, str, str]] = {
+    400: ("malformed_request", "请求格式不正确", "the request is malformed"),
+    401: ("credential_missing", "缺少凭证", "a credential is needed"),
+    403: ("forbidden", "不允许", "not allowed"),
+    404: ("not_found", "找不到", "not found"),
+    405: ("method_not_allowed", "不支持该方法", "the method is not allowed here"),
+    406: ("not_acceptable", "无法提供所要求的格式", "the requested format is not available"),
+    413: ("body_too_large", "请求内容超过上限", "the request body is over the limit"),
+    415: ("unsupported_media_type", "不支持该内容类型", "the content type is not supported"),
+    416: ("range_not_satisfiable", "范围超出文件", "the range lies outside the file"),
+    500: ("internal_error", "服务内部错误，已记录", "internal error; it has been logged"),
+    503: ("unavailable", "暂时无法服务", "temporarily unavailable"),
+}
+
+
+def status_of(error: CodedError) -> int:
+    """The HTTP status of a refusal."""
+    if error.code in STATUS_BY_CODE:
+        return STATUS_BY_CODE[error.code]
+    for kind in type(error).__mro__:
+        if kind in STATUS_BY_KIND:
+            return STATUS_BY_KIND[kind]
+    return 500
+
+
+def problem(
+    status: int,
+    code: str,
+    zh: str,
+    en: str,
+    request_id: str | None,
+    *,
+    extra: Mapping[str, Any] | None = None,
+) -> Response:
+    """A problem document: Chinese title and detail first, English beside it."""
+    body: dict[str, Any] = {
+        "type": f"urn:mianjiao:problem:{code}",
+        "title": zh,
+        "status": status,
+        "detail": f"{zh} / {en}",
+        "code": code,
+        "zh": zh,
+        "en": en,
+        "request": request_id,
+    }
+    if extra:
+        body.update(extra)
+    headers = {"Cache-Control": "no-store"}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="mianjiao"'
+    if status == 503:
+        headers["Retry-After"] = "1"
+    if status in (408, 413):
+        headers["Connection"] = "close"
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def coded_problem(error: CodedError, request_id: str | None) -> Response:
+    """The problem document of one of our own refusals."""
+    details = {key: value for key, value in error.details.items() if value is not None}
+    return problem(
+        status_of(error),
+        error.code,
+        error.message_zh(),
+        error.message_en(),
+        request_id,
+        extra={"details": details} if details else None,
+    )
+
+
+def validation_problem(
+    errors: Sequence[Mapping[str, Any]], request_id: str | None, *, malformed: bool = False
+) -> Response:
+    """What is wrong with which field. Values are left out: they may be personal data."""
+    fields = [
+        {
+            "field": ".".join(str(part) for part in item.get("loc", ()) if part != "body") or "body",
+            "rule": str(item.get("type", "invalid")),
+        }
+        for item in errors[:50]
+    ]
+    names = "、".join(sorted({field["field"] for field in fields})[:8])
+    return problem(
+        400 if malformed else 422,
+        "malformed_request" if malformed else "invalid_fields",
+        f"请求内容不符合要求：{names}",
+        f"the request does not meet the schema: {names}",
+        request_id,
+        extra={"fields": fields},
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every refusal of the application from this table."""
+
+    async def on_coded(request: Request, error: Exception) -> Response:
+        assert isinstance(error, CodedError)  # noqa: S101 - registered for this type
+        request.state.refusal = error.code
+        if isinstance(error, Corrupt):
+            log.error("refused %s request=%s", error.code, _request_id(request))
+        return coded_problem(error, _request_id(request))
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
+        request.state.refusal = "invalid_fields"
+        errors = error.errors()
+        malformed = any(item.get("type") in ("json_invalid", "json_type") for item in errors)
+        return validation_problem(errors, _request_id(request), malformed=malformed)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
+        code, zh, en = FRAMEWORK.get(error.status_code, FRAMEWORK[400])
+        request.state.refusal = code
+        response = problem(error.status_code, code, zh, en, _request_id(request))
+        for name, value in (error.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+    async def on_database(request: Request, error: Exception) -> Response:
+        # The statement's parameters may be personal data: only the kind is logged.
+        log.error("database %s request=%s", type(error).__name__, _request_id(request))
+        request.state.refusal = "database_unavailable"
+        return problem(
+            503,
+            "database_unavailable",
+            "数据库暂时不可用",
+            "the database is not available now",
+            _request_id(request),
+        )
+
+    app.add_exception_handler(CodedError, on_coded)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(SQLAlchemyError, on_database)
+
+
+def _request_id(request: Request) -> str | None:
+    value = getattr(request.state, "request_id", None)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,186 @@
+"""Key-encryption keys: data keys are stored wrapped, and only a vault can unwrap them.
+
+Each object and each ledger record has a data key of its own. It is kept in the
+database, wrapped here; to erase is to destroy the wrapped key. Key-encryption
+keys have epochs, so that they can be replaced while older wraps stay readable.
+"""
+
+import hmac
+import json
+import os
+import secrets
+import stat
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from kernel.canonical import JsonValue, canonical_bytes
+from storage.errors import KeyMissing, ObjectCorrupt, VaultExists, VaultInvalid, VaultMissing
+
+KEY_BYTES = 32
+MAC_BYTES = 32
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+_FORMAT = "mianjiao.vault/v1"
+_MAX_FILE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A data key under the key-encryption key of `epoch`.
+
+    `blob` is nonce (12 bytes) ‖ AES-256-GCM(kek, key, aad=context): 28 bytes
+    longer than the key.
+    """
+
+    epoch: int
+    blob: bytes
+
+
+class KeyVault(Protocol):
+    """Wraps data keys and computes keyed digests. Safe to call from many threads.
+
+    `context` binds a wrap to its place (an object key, an entry id): a wrap
+    moved to another row does not open. Keys never leave the vault; a vault may
+    be a device. Random 96-bit nonces bound one epoch to 2^32 wraps.
+    """
+
+    @property
+    def current_epoch(self) -> int:
+        """The epoch that new wraps are made under."""
+        ...
+
+    def wrap(self, dek: bytes, context: bytes) -> WrappedKey: ...
+
+    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+        """The data key. `KeyMissing`: that epoch is not here or was destroyed.
+        `ObjectCorrupt`: the blob or the context is not what was wrapped."""
+        ...
+
+    def mac(self, purpose: str, data: bytes) -> bytes:
+        """32 bytes, HMAC-SHA-256; the same for ever, whatever the epoch.
+
+        `purpose` separates uses and is a short word without NUL. It serves for
+        look-up indexes over personal data, which a plain digest would reveal.
+        """
+        ...
+
+
+class FileKeyVault:
+    """A `KeyVault` in one JSON file that only its owner can read.
+
+    The keys are in memory while the process runs: it protects a stolen
+    database or object store, not a stolen machine.
+    """
+
+    def __init__(self, keys: Mapping[int, bytes], current_epoch: int, mac_key: bytes) -> None:
+        """Use `open` or `create`; this takes keys that are already in hand."""
+        self._epoch = current_epoch
+        # One cipher object per epoch: building it costs more than a wrap.
+        self._ciphers = {epoch: AESGCM(key) for epoch, key in keys.items()}
+        self._current = self._ciphers[current_epoch]
+        self._mac_key = mac_key
+
+    @classmethod
+    def create(cls, path: Path) -> "FileKeyVault":
+        """Make a vault with fresh keys, durable on return. `VaultExists` if there is one."""
+        keys = {1: secrets.token_bytes(KEY_BYTES)}
+        mac_key = secrets.token_bytes(MAC_BYTES)
+        data = _encode(keys, 1, mac_key)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise VaultExists(path=str(path)) from None
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask took away
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        return cls(keys, 1, mac_key)
+
+    @classmethod
+    def open(cls, path: Path) -> "FileKeyVault":
+        """Read an existing vault; it is never made by accident.
+
+        `VaultMissing`: no such file. `VaultInvalid`: others may read it, it is
+        not a plain file, or its content is damaged.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise VaultMissing(path=str(path)) from None
+        except OSError as error:
+            raise VaultInvalid(path=str(path), problem=error.strerror or "unreadable") from error
+        with os.fdopen(descriptor, "rb") as file:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                raise VaultInvalid(path=str(path), problem="not a plain file")
+            if facts.st_mode & 0o077:
+                raise VaultInvalid(path=str(path), problem="permissions must be 0600")
+            data = file.read(_MAX_FILE_BYTES)
+        try:
+            return cls(*_decode(data))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # Without the cause: its text could quote key material.
+            raise VaultInvalid(path=str(path), problem="damaged content") from None
+
+    @property
+    def current_epoch(self) -> int:
+        return self._epoch
+
+    def wrap(self, dek: bytes, context: bytes) -> WrappedKey:
+        nonce = os.urandom(_NONCE_BYTES)
+        return WrappedKey(self._epoch, nonce + self._current.encrypt(nonce, dek, context))
+
+    def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
+        cipher = self._ciphers.get(wrapped.epoch)
+        if cipher is None:
+            raise KeyMissing(epoch=wrapped.epoch)
+        blob = wrapped.blob
+        if len(blob) < _NONCE_BYTES + _TAG_BYTES:
+            raise ObjectCorrupt(part="wrapped_key")
+        try:
+            return cipher.decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], context)
+        except InvalidTag:
+            raise ObjectCorrupt(part="wrapped_key") from None
+
+    def mac(self, purpose: str, data: bytes) -> bytes:
+        return hmac.digest(self._mac_key, purpose.encode() + b"\0" + data, "sha256")
+
+
+def _encode(keys: Mapping[int, bytes], current: int, mac_key: bytes) -> bytes:
+    content: dict[str, JsonValue] = {
+        "format": _FORMAT,
+        "current": current,
+        "keys": {str(epoch): b64encode(key).decode() for epoch, key in keys.items()},
+        "mac_key": b64encode(mac_key).decode(),
+    }
+    # A damaged key must be named as such, not show as a store full of corrupt objects.
+    check = sha256(canonical_bytes(content)).hexdigest()
+    return json.dumps({**content, "sha256": check}, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _decode(data: bytes) -> tuple[dict[int, bytes], int, bytes]:
+    content = json.loads(data)
+    check = content.pop("sha256")
+    if content["format"] != _FORMAT or sha256(canonical_bytes(content)).hexdigest() != check:
+        raise ValueError("format or checksum")
+    keys = {int(epoch): b64decode(key, validate=True) for epoch, key in content["keys"].items()}
+    mac_key = b64decode(content["mac_key"], validate=True)
+    current = content["current"]
+    if any(len(key) != KEY_BYTES for key in keys.values()) or len(mac_key) != MAC_BYTES:
+        raise ValueError("key length")
+    if type(current) is not int or current not in keys:
+        raise ValueError("current epoch")
+    return keys, current, mac_key

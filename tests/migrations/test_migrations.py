@@ -1,0 +1,200 @@
+"""The migrated schema is the one that the rooms' tables describe, on both engines."""
+
+import importlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import (
+    Connection,
+    Engine,
+    ForeignKeyConstraint,
+    PrimaryKeyConstraint,
+    create_engine,
+    inspect,
+    text,
+)
+from sqlalchemy.exc import OperationalError
+
+from migrations.apply import (
+    FOLDER,
+    broken_references,
+    current,
+    head,
+    rebuilding_allowed,
+    require_head,
+    upgrade,
+)
+from migrations.errors import MigrationMissing, MigrationUnknown
+from migrations.schema import ROOMS_WITH_TABLES, metadata
+from storage.database import Database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A new, empty embedded database, as `mianjiao init` opens it."""
+    opened = Database(tmp_path / "mianjiao.sqlite3", create=True)
+    yield opened
+    opened.close()
+
+
+def _statements(engine: Engine) -> dict[str, list[str]]:
+    """Name → the parts of the SQL of every table and index, without their order."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT name, sql FROM sqlite_master WHERE name != 'alembic_version'")
+        ).all()
+    return {
+        name: sorted(" ".join(sql.split()).removesuffix(" )").split(", "))
+        for name, sql in rows
+        if sql is not None
+    }
+
+
+def test_an_upgrade_reaches_the_head_and_repeats_without_change(database: Database) -> None:
+    engine = database.writer_engine
+    assert current(engine) is None
+    assert upgrade(engine) == head()
+    before = _statements(engine)
+    assert upgrade(engine) == head() == current(engine)
+    assert _statements(engine) == before
+    require_head(database.reader_engine)
+
+
+def test_the_migrated_schema_is_the_one_of_the_tables(database: Database, tmp_path: Path) -> None:
+    upgrade(database.writer_engine)
+    with database.reader_engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        difference = compare_metadata(context, metadata)
+    assert difference == [], 'write the revision: python -m migrations "what changes"'
+    # Names of constraints and conditions of indexes are compared here: alembic does not.
+    described = create_engine(f"sqlite:///{tmp_path / 'described.sqlite3'}")
+    metadata.create_all(described)
+    assert _statements(database.reader_engine) == _statements(described)
+    described.dispose()
+
+
+def test_every_room_with_tables_is_migrated() -> None:
+    with_tables = {path.parent.name for path in FOLDER.parent.glob("*/tables.py")}
+    assert with_tables == {room.__name__.partition(".")[0] for room in ROOMS_WITH_TABLES}
+
+
+def test_every_constraint_has_a_name(database: Database) -> None:
+    upgrade(database.writer_engine)
+    inspector = inspect(database.reader_engine)
+    unnamed = [
+        f"{table}: {constraint}"
+        for table in inspector.get_table_names()
+        for constraint in (
+            inspector.get_pk_constraint(table),
+            *inspector.get_foreign_keys(table),
+            *inspector.get_unique_constraints(table),
+        )
+        if constraint["name"] is None
+    ]
+    assert unnamed == []
+    assert inspector.get_pk_constraint("audit")["name"] == "pk_audit"
+
+
+def test_names_fit_postgresql(database: Database) -> None:
+    # PostgreSQL cuts identifiers at 63 bytes; a cut name would not be found again.
+    upgrade(database.writer_engine)
+    names = [*_statements(database.reader_engine)]
+    for table in metadata.tables.values():
+        for item in table.constraints:
+            if isinstance(item, ForeignKeyConstraint | PrimaryKeyConstraint):
+                names.append(str(item.name))
+    assert [name for name in names if len(name) > 63] == []
+
+
+def test_revisions_speak_postgresql() -> None:
+    script = io.StringIO()
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": script}
+    )
+    with Operations.context(context):
+        for path in sorted((FOLDER / "versions").glob("*.py")):
+            importlib.import_module(f"migrations.versions.{path.stem}").upgrade()
+    sql = script.getvalue()
+    assert sql.count("CREATE TABLE") == len(metadata.tables)
+    assert "TIMESTAMP WITH TIME ZONE" in sql
+    assert "BIGSERIAL" in sql
+    assert "DATETIME" not in sql
+    assert "AUTOINCREMENT" not in sql
+
+
+def test_an_empty_database_is_refused(database: Database) -> None:
+    with pytest.raises(MigrationMissing) as refused:
+        require_head(database.reader_engine)
+    assert refused.value.details == {"current": "-", "head": head()}
+
+
+def test_a_database_of_a_newer_program_is_refused_and_not_touched(database: Database) -> None:
+    engine = database.writer_engine
+    upgrade(engine)
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(MigrationUnknown):
+        require_head(database.reader_engine)
+    with pytest.raises(MigrationUnknown):
+        upgrade(engine)
+    assert current(engine) == "9999"
+
+
+@pytest.mark.parametrize("by_url", [False, True])
+def test_a_failed_upgrade_leaves_nothing(
+    database: Database, tmp_path: Path, *, by_url: bool
+) -> None:
+    engine = database.writer_engine
+    last = metadata.sorted_tables[-1].name
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text(f"CREATE TABLE {last} (x INTEGER)"))
+    with pytest.raises(OperationalError, match="already exists"):
+        upgrade(f"sqlite:///{tmp_path / 'mianjiao.sqlite3'}" if by_url else engine)
+    assert set(_statements(engine)) == {last}
+    assert current(engine) is None
+
+
+def _parent_and_child(connection: Connection) -> None:
+    connection.execute(text("CREATE TABLE parent (id INTEGER CONSTRAINT pk_parent PRIMARY KEY)"))
+    connection.execute(
+        text(
+            "CREATE TABLE child (parent INTEGER, CONSTRAINT fk_child_parent"
+            " FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE CASCADE)"
+        )
+    )
+    connection.execute(text("INSERT INTO parent VALUES (1)"))
+    connection.execute(text("INSERT INTO child VALUES (1)"))
+
+
+def test_rebuilding_a_table_keeps_the_rows_that_point_to_it(database: Database) -> None:
+    engine = database.writer_engine
+    with engine.connect() as connection, connection.begin():
+        _parent_and_child(connection)
+    with engine.connect() as connection:
+        with rebuilding_allowed(connection), connection.begin():
+            operations = Operations(MigrationContext.configure(connection))
+            with operations.batch_alter_table("parent", recreate="always"):
+                pass
+            assert broken_references(connection) == []
+        with connection.begin():
+            assert connection.execute(text("SELECT parent FROM child")).scalar() == 1
+            # Enforced again afterwards.
+            assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+
+
+def test_a_row_that_points_to_nothing_is_named(database: Database) -> None:
+    engine = database.writer_engine
+    with engine.connect() as connection, connection.begin():
+        _parent_and_child(connection)
+    with (
+        engine.connect() as connection,
+        rebuilding_allowed(connection),
+        connection.begin(),
+    ):
+        connection.execute(text("DELETE FROM parent"))
+        assert broken_references(connection) == ["child"]
