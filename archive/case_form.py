@@ -88,6 +88,14 @@ _ROLE: Final = Form(
     (
         Field("party", "主体标识", Kind.WORD),
         Field("role", "角色", Kind.WORD),
+        _optional("stated_name", "所述姓名", Kind.TEXT),
+    )
+)
+
+_CERTIFIED: Final = Form(
+    (
+        Field("by", "核对人", Kind.TEXT),
+        Field("at", "核对时间", Kind.TIME),
     )
 )
 
@@ -111,8 +119,12 @@ _MATERIAL: Final = Form(
         Field("type", "材料类型", Kind.WORD),
         Field("type_name", "材料类型名称", Kind.TEXT),
         Field("title", "题名", Kind.TEXT),
+        Field("form", "材料形式", Kind.WORD),
+        _optional("requirement", "应交材料", Kind.WORD),
         Field("provenance", "来源可信程度", Kind.WORD),
+        _optional("certified", "与原件核对一致", _CERTIFIED),
         Field("status", "状态", Kind.WORD),
+        _optional("supersedes", "被取代的版本", Kind.WORD),
         _optional("issued_at", "形成时间", Kind.TIME),
         _optional("valid_until", "有效期至", Kind.TIME),
         Field("registered_at", "登记时间", Kind.TIME),
@@ -129,10 +141,10 @@ _LICENSE: Final = Form(
         Field("result", "本办件结果", Kind.FLAG),
         _optional("identifier", "电子证照标识", Kind.WORD),
         Field("kind", "证照类型", Kind.WORD),
+        _optional("kind_name", "证照类型名称", Kind.TEXT),
         Field("holder", "持证主体标识", Kind.WORD),
         Field("issuer", "颁发机构", Kind.WORD),
         Field("status", "证照状态", Kind.WORD),
-        _optional("supersedes", "被取代的证照", Kind.WORD),
         Field("path", "元数据文件", Kind.WORD),
         _RECORDS,
     )

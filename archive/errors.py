@@ -3,8 +3,8 @@
 from kernel.errors import Conflict, Corrupt, InvalidInput, NotFound, TooLarge, Unavailable
 
 
-class CaseNotClosed(Conflict):
-    code = "case_not_closed"
+class CaseNotExportable(Conflict):
+    code = "case_not_exportable"
     zh = "只有已办结或已归档的案件才能导出归档包（当前状态：{state}）"
     en = "only a closed or filed case is exported (it is {state})"
 

@@ -13,7 +13,8 @@ from typing import Final
 
 from archive.digests import BLOCK, Digester
 from archive.findings import Finding, finding
-from archive.rfc8493 import MAX_DEPTH, PAYLOAD, Member
+from archive.rfc8493 import MAX_DEPTH, PAYLOAD, REQUIRED, Member
+from archive.stored_zip import ZipRefused, read_zip
 
 MAX_MEMBERS: Final = 50_000
 MAX_TEXT: Final = 16 << 20  # one tag file, bytes: the manifest of 50,000 files is 10 MB
@@ -102,12 +103,36 @@ def _walk(reader: PackageReader, digester: Digester, folder: Path, prefix: str, 
                 reader.note("unreadable", path)
 
 
-def file_blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a regular file in blocks; a link or a pipe is an `OSError`."""
+def file_blocks(path: Path, *, follow: bool = False) -> Iterator[bytes]:
+    """The bytes of a regular file in blocks; a pipe, or a link unless `follow`, is an `OSError`."""
     # Non-blocking, so that a pipe put there meanwhile cannot hold us.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
     with os.fdopen(descriptor, "rb", buffering=0) as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("not a regular file")
         while block := stream.read(BLOCK):
             yield block
+
+
+def read_packed(path: Path) -> Package:
+    """Read a package that was packed by `archive.stored_zip`, below one top folder."""
+    reader = PackageReader()
+    with Digester() as digester, path.open("rb") as stream:
+
+        def take(name: str, blocks: Iterator[bytes]) -> None:
+            _, _, inner = name.partition("/")
+            if inner in reader.package.members:
+                reader.note("name_collision", inner)
+            reader.add(digester, inner, blocks)
+
+        try:
+            read_zip(stream, MAX_MEMBERS, take)
+        except ZipRefused as error:
+            reader.note("zip_invalid", None, str(error))
+    return reader.package
+
+
+def looks_like_package(root: Path) -> bool:
+    """Whether a folder claims to be one of ours: some file of a bag lies in it."""
+    return any((root / name).is_file() for name in REQUIRED)

@@ -29,6 +29,8 @@ class IdKind(StrEnum):
     ENTRY = "ent"
     CREDENTIAL = "tok"
     REQUEST = "req"
+    PARTY_EVENT = "evt"
+    REGISTER_FACT = "fct"
 
 
 def new_id(kind: IdKind) -> str:

@@ -71,6 +71,4 @@ def sign_checkpoint(checkpoint: Checkpoint, signers: Sequence[NoteSigner]) -> Si
 
 def signed_by(signed: SignedCheckpoint, key: VerifierKey) -> bool:
     """Whether a line claims to be by this key (name and key id). Verifies nothing."""
-    return any(
-        one.name == key.name and one.key_id == key.key_id for one in signed.note.signatures
-    )
+    return any(one.name == key.name and one.key_id == key.key_id for one in signed.note.signatures)

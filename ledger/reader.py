@@ -180,6 +180,15 @@ class LogReader:
         for number in range((size + TILE_WIDTH - 1) // TILE_WIDTH):
             yield from enumerate(self.bundle(number, size), start=number * TILE_WIDTH)
 
+    def published_blob(self, path: TilePath) -> bytes:
+        """A tile or bundle as served; `TileMissing` for what no published size has."""
+        size = self.published().checkpoint.size
+        if path.width > tile_width(size, path.level or 0, path.index):
+            size = self.refresh().checkpoint.size
+            if path.width > tile_width(size, path.level or 0, path.index):
+                raise TileMissing(path=path.text)
+        return self._blob(path)
+
     def _blob(self, path: TilePath) -> bytes:
         """The blob; a partial one may have been superseded by the full one, its extension."""
         try:

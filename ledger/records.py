@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from types import NoneType
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,6 +27,20 @@ from storage.errors import KeyMissing, ObjectCorrupt
 from storage.keyvault import KeyVault, WrappedKey
 
 _NONCE = 12
+# A damaged SQLite row may hold any type in any column.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "entry_id": (str,),
+    "entity": (str,),
+    "kind": (str,),
+    "public": (bool,),
+    "leaf": (bytes,),
+    "sealed": (bytes, NoneType),
+    "wrapped_key": (bytes, NoneType),
+    "key_epoch": (int, NoneType),
+    "at": (datetime,),
+    "shard": (str, NoneType),
+    "leaf_index": (int, NoneType),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +125,8 @@ def open_row(vault: KeyVault, row: RowMapping) -> OpenedRecord:
     form, commitment or a column disagrees.
     """
     entry_id = row["entry_id"]
+    if not all(isinstance(row[name], kinds) for name, kinds in _TYPES.items()):
+        raise RecordCorrupt(entry=str(entry_id), reason="a column of another type")
     if row["public"]:
         return _open_public(row)
     if row["sealed"] is None or row["wrapped_key"] is None:

@@ -101,7 +101,7 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
 
 def parse_bundle(path: TilePath, data: bytes) -> list[bytes]:
     """The entries of a bundle read from a store: exactly `path.width` of them."""
-    entries = []
+    entries: list[bytes] = []
     at = 0
     while at < len(data) and len(entries) < path.width:
         length = int.from_bytes(data[at : at + 2], "big")

@@ -181,6 +181,6 @@ def _kind(entry: _KindEntry, authorities: Mapping[str, Authority]) -> Kind:
         raise KindsInvalid(reason=f"{entry.key}: {error.errors()[0]['msg']}") from error
 
 
-def built_in_kinds() -> Kinds:
+def load_kinds() -> Kinds:
     """The kinds that come with the product."""
     return parse_kinds(files("license_service").joinpath("kinds.yaml").read_text("utf-8"))

@@ -45,7 +45,7 @@ def environment(tree: Tree) -> Iterator[Finding]:
 
 
 def commit(tree: Tree) -> Iterator[Finding]:
-    """`Database.write` commits; nobody outside of storage calls commit.
+    """`Database.write` commits; nobody outside of storage calls `something.commit()`.
 
     A use case is a function of a transaction, so that nobody can answer before
     the commit is durable.
@@ -58,6 +58,8 @@ def commit(tree: Tree) -> Iterator[Finding]:
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
                 and node.func.attr == "commit"
+                and not node.args
+                and not node.keywords
             ):
                 yield Finding(
                     source.path,

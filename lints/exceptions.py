@@ -8,17 +8,18 @@ from typing import NamedTuple
 
 from lints.tree import ROOMS, Finding, Source, Tree
 
-_REASON = re.compile(r"#\s*noqa:\s*BLE001\s+-\s+\S+")
+# The second form is for a handler that raises again in some cases: ruff does not
+# object to it, and a needless `noqa` is an error of its own.
+_REASON = re.compile(r"#\s*(?:noqa:\s*BLE001|broad-except)\s+-\s+\S+")
 _CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 def broad_except(tree: Tree) -> Iterator[Finding]:
-    """No bare `except:` and no `except Exception`.
+    """No bare `except:`; no `except Exception` or `except BaseException` without a reason.
 
-    `except BaseException` is for cleaning up before a bare `raise` at its end; to
-    hand an error to another thread it needs `# noqa: BLE001 - reason`.
-    `suppress(Exception)` is the same thing in disguise.
+    Either ends with a bare `raise` (it only cleans up), or says why on its line:
+    `# noqa: BLE001 - reason`. `suppress(Exception)` is the same thing in disguise.
     """
     for source in tree.python():
         for node in ast.walk(source.module):
@@ -36,14 +37,9 @@ def _handler(source: Source, node: ast.ExceptHandler) -> Iterator[Finding]:
         return
     caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
     names = {_last_name(item) for item in caught}
-    if "Exception" in names:
-        yield _broad(source, node.lineno, "except Exception")
-    elif (
-        "BaseException" in names
-        and not _raises_again(node)
-        and not _REASON.search(source.line(node.lineno))
-    ):
-        yield _broad(source, node.lineno, "except BaseException without `noqa: BLE001 - reason`")
+    broad = names & {"Exception", "BaseException"}
+    if broad and not _raises_again(node) and not _REASON.search(source.line(node.lineno)):
+        yield _broad(source, node.lineno, f"except {broad.pop()} without `noqa: BLE001 - reason`")
 
 
 def _raises_again(node: ast.ExceptHandler) -> bool:

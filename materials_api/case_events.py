@@ -13,11 +13,12 @@ from sqlalchemy import func, insert, select, update
 from kernel.canonical import JsonValue
 from kernel.clock import china_date
 from kernel.principals import Principal
-from materials_api.case_documents import DocumentKind, add_document
+from materials_api.case_documents import add_document
 from materials_api.case_lifecycle import EVENT_ROLES, CaseEvent, CaseState, apply
 from materials_api.cases import CaseView, case_for, load_case, rules_of
 from materials_api.catalogue.model import Matter
 from materials_api.days import add_working_days
+from materials_api.document_kinds import DocumentKind
 from materials_api.errors import (
     CorrectionEmpty,
     CorrectionTooLate,
@@ -189,9 +190,7 @@ def _check_correction(
         )
     )
     days = min(limits.correction_working_days, matter.time_limits.acceptance)
-    last = add_working_days(
-        china_date(received), days, limits.holidays, limits.extra_working_days
-    )
+    last = add_working_days(china_date(received), days, limits.holidays, limits.extra_working_days)
     if china_date(at) > last:
         raise CorrectionTooLate(days=days)
     own = {

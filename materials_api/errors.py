@@ -262,6 +262,12 @@ class SupersedesInvalid(InvalidInput):
     en = "what is superseded is a current material of the same type in this case"
 
 
+class ErasureNotYours(NotPermitted):
+    code = "erasure_not_yours"
+    zh = "只有权利人可以删除；其他相关方可以停止复用"
+    en = "only an owner may erase it; other parties can stop its reuse"
+
+
 class RetentionRuns(Conflict):
     code = "retention_runs"
     zh = "保存期至 {until}，期满前只能停止复用，不能删除"
@@ -274,7 +280,7 @@ class MaterialInUse(Conflict):
     en = "{cases} open case(s) use this material, so it cannot be erased now"
 
 
-class NotYourMaterial(NotPermitted):
+class MaterialOfOtherDepartment(NotPermitted):
     code = "material_of_other_department"
     zh = "本部门未办理过使用该材料的办件"
     en = "no case of this department used this material"
@@ -313,6 +319,12 @@ class RequirementAlreadyMet(Conflict):
     en = "requirement {requirement} is already met"
 
 
+class AssistanceAnswered(Conflict):
+    code = "assistance_answered"
+    zh = "该协查函已有答复"
+    en = "this letter was answered already"
+
+
 class TaskUnknown(NotFound):
     code = "task_unknown"
     zh = "找不到待办事项"
@@ -332,12 +344,6 @@ class CursorInvalid(InvalidInput):
     code = "cursor_invalid"
     zh = "分页游标无效"
     en = "the page cursor is not valid"
-
-
-class IdempotencyKeyInvalid(InvalidInput):
-    code = "idempotency_key_invalid"
-    zh = "Idempotency-Key 须为 1 至 128 个可见 ASCII 字符"
-    en = "an Idempotency-Key is 1 to 128 printable ASCII characters"
 
 
 # Back files and manifests.

@@ -44,7 +44,6 @@ class Limits:
     # Bytes that a principal may leave unregistered.
     pending_uploads: int = 20_000
     pending_upload_bytes: int = 64 * GIB
-    upload_life_seconds: int = 24 * 3_600  # an unregistered upload is swept after this
 
     form_field_bytes: int = 16 * KIB
     form_fields: int = 64
@@ -70,8 +69,6 @@ class Limits:
     correction_working_days: int = 5
     holidays: frozenset[date] = field(default_factory=frozenset)
     extra_working_days: frozenset[date] = field(default_factory=frozenset)
-
-    assistance_hours: int = 24  # 协查: the asked body answers within this
 
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
     manifest: ManifestLimits = field(default_factory=ManifestLimits)

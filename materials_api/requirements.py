@@ -139,7 +139,5 @@ def missing(tx: ReadTx, case: CaseView, matter: Matter) -> list[str]:
     """Keys of mandatory requirements that nothing meets yet, in the matter's order."""
     met = currently_met(tx, case, matter)
     return [
-        rule.key
-        for rule in matter.required(case.variant)
-        if rule.mandatory and rule.key not in met
+        rule.key for rule in matter.required(case.variant) if rule.mandatory and rule.key not in met
     ]

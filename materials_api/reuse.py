@@ -13,6 +13,7 @@ from materials_api.case_lifecycle import CaseOutcome
 from materials_api.catalogue.model import Requirement
 from materials_api.catalogue.terms import (
     MaterialForm,
+    PartyEventKind,
     Route,
     Scope,
     Subject,
@@ -65,6 +66,9 @@ LICENSE_STANDING_REASONS: Mapping[LicenseStanding, ReasonCode] = MappingProxyTyp
         LicenseStanding.UNKNOWN: ReasonCode.SOURCE_OUTAGE,
     }
 )
+
+# These happen to what the item is about, whoever applies.
+OF_THE_ITEM = frozenset({PartyEventKind.OWNERSHIP_CHANGED})
 
 
 def decide_reuse(now: datetime, facts: ReuseFacts) -> Decision:
@@ -217,12 +221,7 @@ def _freshness(now: datetime, facts: ReuseFacts) -> Check:
             found.append(ReasonCode.DATE_UNKNOWN)
         elif now >= item.issued_at + timedelta(days=requirement.max_age_days):
             found.append(ReasonCode.TOO_OLD)
-    whose = (
-        frozenset({facts.case.applicant})
-        if requirement.subject is Subject.APPLICANT
-        else frozenset(item.party_ids)
-    )
-    found += stale_reasons(now, requirement, item, whose, facts.events)
+    found += stale_reasons(now, requirement, item, facts.case.applicant, facts.events)
     return checked(CheckName.FRESHNESS, found)
 
 
@@ -230,21 +229,25 @@ def stale_reasons(
     now: datetime,
     requirement: Requirement,
     item: Item,
-    whose: frozenset[str],
+    applicant: str,
     events: tuple[PartyEvent, ...],
 ) -> list[ReasonCode]:
     """Which events since the item's date ended its freshness.
 
+    Where an item of the applicant is asked for, the applicant's events count, and a
+    change of ownership of any party: a landlord who moves does not end a lease.
     An event of the same instant does not: a lease signed on the day of the move
     is the new one. Where the document bears no date, an event after its registration
     is certainly later; an earlier one leaves the date unknown.
     """
     found: list[ReasonCode] = []
+    own = {applicant} if requirement.subject is Subject.APPLICANT else set(item.party_ids)
     registered = item.registered_at if isinstance(item, MaterialItem) else None
     for event in events:
-        if event.event not in requirement.stale_on:
+        if event.event not in requirement.stale_on or event.at > now:
             continue
-        if event.party not in whose or event.at > now:
+        parties = own | set(item.party_ids) if event.event in OF_THE_ITEM else own
+        if event.party not in parties:
             continue
         if item.issued_at is not None:
             if event.at > item.issued_at:

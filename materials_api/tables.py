@@ -186,14 +186,14 @@ grants = Table(
     Column("audience", CreditCode, nullable=True),  # the window body that asked
     Column("matter", String(12), nullable=True),
     Column("use", Code, nullable=False),  # once | until
-    Column("purpose", String(200), nullable=False),
     Column("status", Code, nullable=False),
     Column("version", Integer, nullable=False),
     Column("requested_at", UtcDateTime, nullable=False),
     Column("decided_at", UtcDateTime, nullable=True),
     Column("expires_at", UtcDateTime, nullable=True),  # exclusive
     Column("spent_at", UtcDateTime, nullable=True),
-    Column("code_sha256", LargeBinary(32), nullable=True, unique=True),  # 亮证码
+    # 亮证码, as `KeyVault.mac`: a plain digest of so short a code could be guessed.
+    Column("code_mac", LargeBinary(32), nullable=True, unique=True),
     Column("code_expires_at", UtcDateTime, nullable=True),
     Column("entry_id", Id, nullable=False),
 )
@@ -209,6 +209,15 @@ grant_items = Table(
     PrimaryKeyConstraint("grant_id", "item"),
 )
 Index("ix_grant_items_item", grant_items.c.item)
+
+# Wrong show codes that a principal tried since `since`: guessing is bounded.
+code_tries = Table(
+    "code_tries",
+    metadata,
+    Column("principal", Id, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+)
 
 # One row per item of a verification call; the call is `verification_id`'s prefix row.
 verifications = Table(
@@ -305,14 +314,13 @@ case_numbers = Table(
     Column("last", Integer, nullable=False),
 )
 
-# Erasures that were asked for. `done_at` null: something of it is still in a file of ours.
+# Erasures that were asked for. Done once sealed and all objects of it are forgotten.
 erasures = Table(
     "erasures",
     metadata,
     Column("material_id", Id, ForeignKey("materials.material_id"), primary_key=True),
     Column("requested_at", UtcDateTime, nullable=False),
     Column("sealed_at", UtcDateTime, nullable=True),  # keys destroyed, `ended` leaf written
-    Column("done_at", UtcDateTime, nullable=True),
 )
 
 # Rows of imported manifests by a keyed hash, so that a resumed import makes no

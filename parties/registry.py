@@ -85,9 +85,13 @@ class Register:
                 raise HolderNameDiffers(party=party_id)
         return party_id
 
-    def find(self, tx: ReadTx, type_: str, code: str) -> str | None:
-        """The id of a holder that is registered, or None. Raises what `parse_holder` does."""
-        return self._by_lookup(tx, self._lookup(parse_holder(type_, code, date.max)))
+    def find(self, tx: ReadTx, type_: str, code: str, *, at: datetime | None = None) -> str | None:
+        """The id of a holder that is registered, or None. Raises what `parse_holder` does.
+
+        With a time, a birth date after it is refused as well.
+        """
+        today = date.max if at is None else china_date(at)
+        return self._by_lookup(tx, self._lookup(parse_holder(type_, code, today)))
 
     def describe(self, tx: ReadTx, party_id: str) -> PartyFacts:
         """Type, code and present name, from records that were opened and checked.

@@ -37,3 +37,9 @@ class HolderUnreadable(InvalidInput):
     code = "holder_unreadable"
     zh = "主体应写作 类型:号码，例如 111:310199198802299064"
     en = "write a holder as TYPE:CODE, e.g. 111:310199198802299064"
+
+
+class CapacityWithoutHolder(InvalidInput):
+    code = "capacity_without_holder_unreadable"
+    zh = "代办须同时写明 --holder、--for 和 --capacity"
+    en = "acting for another needs --holder, --for and --capacity together"

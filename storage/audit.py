@@ -9,10 +9,11 @@ from sqlalchemy import insert
 
 from kernel.canonical import Record, canonical_bytes
 from kernel.principals import Principal
+from storage.database.prepared import Prepared
 from storage.database.unit_of_work import WriteTx
 from storage.tables import audit
 
-_NOTE = insert(audit)
+_NOTE = Prepared(insert(audit), [column.key for column in audit.c if column is not audit.c.id])
 
 
 def note(
@@ -27,8 +28,8 @@ def note(
     detail: Record | None = None,
 ) -> None:
     """Write one audit row. `detail` holds codes, ids and counts; never personal data."""
-    tx.execute(
-        _NOTE,
+    _NOTE.run(
+        tx,
         {
             "at": at,
             "principal": principal.subject,

@@ -15,6 +15,18 @@ class DatabaseClosed(Unavailable):
     en = "the service is stopping"
 
 
+class DatabaseBusy(Unavailable):
+    code = "database_busy"
+    zh = "数据库忙，请稍后重试"
+    en = "the database is busy; try again shortly"
+
+
+class DatabaseDamaged(Corrupt):
+    code = "database_damaged"
+    zh = "数据库文件已损坏"
+    en = "the database file is damaged"
+
+
 class DigestMismatch(InvalidInput):
     code = "digest_mismatch"
     zh = "收到的内容与声明的摘要不一致（{algorithm}）"
@@ -49,6 +61,12 @@ class ObjectCorrupt(Corrupt):
     code = "content_mismatch"
     zh = "内容与存证不一致"
     en = "the stored content does not match what was recorded"
+
+
+class ObjectClaimed(Conflict):
+    code = "object_claimed"
+    zh = "该内容已用于另一材料"
+    en = "the stored content already belongs to something else"
 
 
 class KeyMissing(Corrupt):

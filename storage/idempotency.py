@@ -12,15 +12,18 @@ from hashlib import sha256
 from sqlalchemy import bindparam, insert, select
 
 from storage.database import Database, WriteTx
+from storage.database.prepared import Prepared
 from storage.errors import IdempotencyMismatch
 from storage.tables import idempotency
 
-_KNOWN = select(idempotency.c.body_sha256, idempotency.c.status, idempotency.c.reply).where(
-    idempotency.c.principal == bindparam("principal"),
-    idempotency.c.route == bindparam("route"),
-    idempotency.c.key == bindparam("key"),
+_KNOWN = Prepared(
+    select(idempotency.c.body_sha256, idempotency.c.status, idempotency.c.reply).where(
+        idempotency.c.principal == bindparam("principal"),
+        idempotency.c.route == bindparam("route"),
+        idempotency.c.key == bindparam("key"),
+    )
 )
-_REMEMBER = insert(idempotency)
+_REMEMBER = Prepared(insert(idempotency), idempotency.c.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,14 @@ def once(
         if key is None:
             return work(tx)
         asked = {"principal": key.principal, "route": key.route, "key": key.key}
-        known = tx.one(_KNOWN, asked)
+        known = _KNOWN.one(tx, asked)
         if known is not None:
             if known["body_sha256"] != key.body_sha256:
                 raise IdempotencyMismatch()
             return Reply(known["status"], known["reply"], replayed=True)
         reply = work(tx)
-        tx.execute(
-            _REMEMBER,
+        _REMEMBER.run(
+            tx,
             {
                 **asked,
                 "body_sha256": key.body_sha256,

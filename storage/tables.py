@@ -10,6 +10,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
 )
 
 from storage.database.metadata import Code, Id, UtcDateTime, metadata
@@ -28,8 +29,22 @@ objects = Table(
     # Set when something durable refers to it; until then a sweep may remove it.
     Column("claimed_by", Id, nullable=True),
     Column("erased_at", UtcDateTime, nullable=True),
+    # Set when the destroyed key was gone from every file of ours; until then pending.
+    Column("forgotten_at", UtcDateTime, nullable=True),
 )
-Index("ix_objects_claimed_by", objects.c.claimed_by)
+# For the sweep and for pending erasures: both are few among many.
+Index(
+    "ix_objects_unclaimed",
+    objects.c.created_at,
+    sqlite_where=objects.c.claimed_by.is_(None),
+    postgresql_where=objects.c.claimed_by.is_(None),
+)
+Index(
+    "ix_objects_erasure_pending",
+    objects.c.erased_at,
+    sqlite_where=and_(objects.c.erased_at.is_not(None), objects.c.forgotten_at.is_(None)),
+    postgresql_where=and_(objects.c.erased_at.is_not(None), objects.c.forgotten_at.is_(None)),
+)
 
 # One row per remembered request. The body's digest tells a retry from a reuse of the key.
 idempotency = Table(

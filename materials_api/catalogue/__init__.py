@@ -3,6 +3,7 @@
 `loader` reads the files; everything else here is pure.
 """
 
+from materials_api.catalogue.loader import load_catalogue
 from materials_api.catalogue.model import Catalogue
 
-__all__ = ["Catalogue"]
+__all__ = ["Catalogue", "load_catalogue"]

@@ -78,15 +78,20 @@ class Problem:
         return f"{place} {self.key}: {self.zh} / {self.en} [{self.code}]"
 
 
+MOST_SHOWN = 20
+
+
 class CatalogueInvalid(InvalidInput):
-    """The catalogue's files do not validate. `problems` lists all that was found."""
+    """The catalogue's files do not validate. `problems` lists all that was found, the
+    details the first `MOST_SHOWN`."""
 
     code = "catalogue_invalid"
     zh = "事项目录有 {count} 处错误：{problems}"
     en = "the catalogue has {count} problem(s): {problems}"
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(count=len(problems), problems=[str(problem) for problem in problems])
+        shown = [str(problem) for problem in problems[:MOST_SHOWN]]
+        super().__init__(count=len(problems), problems=shown)
         self.problems = tuple(problems)
 
 

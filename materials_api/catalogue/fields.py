@@ -2,7 +2,15 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from kernel.errors import InvalidInput
@@ -41,10 +49,26 @@ def _basic_code(text: str) -> str:
     return text
 
 
+def _retention(
+    value: object, handler: ValidatorFunctionWrapHandler
+) -> "int | Literal['permanent']":
+    try:
+        found: int | Literal["permanent"] = handler(value)
+    except ValidationError:
+        found = 0
+    if isinstance(found, int) and not 1 <= found <= 100:
+        raise fail(
+            ProblemCode.WRONG_VALUE,
+            "应为 1 至 100（年）或 permanent",
+            "1 to 100 (years) or permanent belongs here",
+        )
+    return found
+
+
 Key: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")]
 BasicCode: TypeAlias = Annotated[str, AfterValidator(_basic_code)]
 CreditCode: TypeAlias = Annotated[str, AfterValidator(_credit_code)]
-Retention: TypeAlias = Literal["permanent"] | Annotated[int, Field(ge=1, le=100)]
+Retention: TypeAlias = Annotated[int | Literal["permanent"], WrapValidator(_retention)]
 
 
 class Strict(BaseModel):

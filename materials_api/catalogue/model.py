@@ -1,8 +1,9 @@
 """The catalogue's model: strict, frozen, in one piece. No file, no YAML, no clock.
 
-A `Catalogue` is valid as soon as it exists. Its identity is the SHA-256 of its
-canonical JSON; cases name the catalogue under which they were opened, so that
-a later change of rules never rewrites an older case.
+Each part is valid as soon as it exists; that the parts fit together is checked
+by `consistency`, which the loader runs. A catalogue's identity is the SHA-256 of
+its canonical JSON; cases name the catalogue under which they were opened, so
+that a later change of rules never rewrites an older case.
 """
 
 import hashlib
@@ -82,9 +83,7 @@ class Matter(Strict):
     department: CreditCode  # the deciding body
     department_name: Text
     level: str = Field(pattern=r"^[1-9]$")  # 行使层级, 4: district or county
-    implementing_code: str | None = Field(
-        default=None, pattern=r"^[0-9A-HJ-NPQRTUWXY]{18}[0-9]{13}$"
-    )
+    implementing_code: str | None = None  # 31 characters, as `full_code`
     holder: Literal["person", "organization", "either"]
     variants: tuple[Variant, ...] = Field(min_length=1)
     time_limits: TimeLimits
@@ -193,7 +192,7 @@ class Catalogue(Strict):
 
         Longer codes must name this matter's own department and level.
         """
-        if len(code) in (31, 33):
+        if len(code) in (31, 33) and code not in self._matters:
             matter = self._matters.get(code[19:31])
             own = matter is not None and code.startswith(matter.full_code)
             return matter if own and code[31:].isascii() else None

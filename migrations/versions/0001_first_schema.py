@@ -186,6 +186,13 @@ def upgrade() -> None:
     op.create_index("ix_cases_department_state", "cases", ["department", "state"], unique=False)
     op.create_index("ix_cases_window_org", "cases", ["window_org"], unique=False)
     op.create_table(
+        "code_tries",
+        sa.Column("principal", sa.String(length=30), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("principal", name="pk_code_tries"),
+    )
+    op.create_table(
         "credentials",
         sa.Column("credential_id", sa.String(length=30), nullable=False),
         sa.Column("secret_sha256", sa.LargeBinary(length=32), nullable=False),
@@ -353,21 +360,20 @@ def upgrade() -> None:
         sa.Column("audience", sa.String(length=18), nullable=True),
         sa.Column("matter", sa.String(length=12), nullable=True),
         sa.Column("use", sa.String(length=64), nullable=False),
-        sa.Column("purpose", sa.String(length=200), nullable=False),
         sa.Column("status", sa.String(length=64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("spent_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("code_sha256", sa.LargeBinary(length=32), nullable=True),
+        sa.Column("code_mac", sa.LargeBinary(length=32), nullable=True),
         sa.Column("code_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("entry_id", sa.String(length=30), nullable=False),
         sa.ForeignKeyConstraint(["case_id"], ["cases.case_id"], name="fk_grants_case_id"),
         sa.ForeignKeyConstraint(["holder"], ["parties.party_id"], name="fk_grants_holder"),
         sa.ForeignKeyConstraint(["person"], ["parties.party_id"], name="fk_grants_person"),
         sa.PrimaryKeyConstraint("grant_id", name="pk_grants"),
-        sa.UniqueConstraint("code_sha256", name="uq_grants_code_sha256"),
+        sa.UniqueConstraint("code_mac", name="uq_grants_code_mac"),
     )
     op.create_index("ix_grants_case_id", "grants", ["case_id"], unique=False)
     op.create_index("ix_grants_holder", "grants", ["holder"], unique=False)

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
+from runtime.store import open_store
+
 
 def print_checkpoint(data: Path) -> int:
     """The newest published checkpoint, exactly as served."""
-    from runtime.store import open_store
-
     with open_store(data) as store:
         sys.stdout.write(store.ledger.checkpoint_text())
     return 0
@@ -15,8 +15,6 @@ def print_checkpoint(data: Path) -> int:
 
 def print_proof(data: Path, index: int) -> int:
     """A `tlog-proof` of one leaf against the newest checkpoint."""
-    from runtime.store import open_store
-
     with open_store(data) as store:
         sys.stdout.write(store.ledger.proof_text(index))
     return 0
@@ -24,8 +22,6 @@ def print_proof(data: Path, index: int) -> int:
 
 def print_consistency(data: Path, old: int) -> int:
     """The hashes that prove the tree of size `old` a prefix of today's, one per line, base64."""
-    from runtime.store import open_store
-
     with open_store(data) as store:
         sys.stdout.write(store.ledger.consistency_text(old))
     return 0

@@ -19,7 +19,7 @@ from archive.rfc8493 import Member
 from kernel.canonical import JsonValue
 from kernel.errors import CodedError
 from ledger.policy import Policy, parse_policy
-from ledger.receipts import Evidence, Failure, verify_receipt
+from ledger.receipts import Failure, verify_receipt
 from runtime.commands.verify_output import Verdict, show
 
 MAX_RECEIPT: Final = 4 << 20  # a record of 1 MiB, its proof and 64 large signatures
@@ -32,7 +32,7 @@ class _Unusable(Exception):
 
     def __init__(self, code: str, zh: str, en: str) -> None:
         super().__init__(code)
-        self.failure = Failure(code, zh, en)
+        self.finding = Finding(code, None, zh, en)
 
 
 def verify(path: Path, policy: Path, file: Path | None, json: bool) -> int:
@@ -43,7 +43,7 @@ def verify(path: Path, policy: Path, file: Path | None, json: bool) -> int:
     try:
         verdict = _verdict(path, policy, file)
     except _Unusable as error:
-        verdict = Verdict("unusable", "unknown", failures=[error.failure])
+        verdict = Verdict("unusable", "unknown", failures=[error.finding])
     show(verdict, sys.stdout, as_json=json)
     return {"valid": 0, "invalid": 1, "unusable": 2}[verdict.outcome]
 
@@ -61,7 +61,7 @@ def _verdict(path: Path, policy_path: Path, file: Path | None) -> Verdict:
         package = read_folder(path)
         report = check_package(package.members, package.texts, policy)
         return _package_verdict(path, package.findings, report, policy, given)
-    head = _bytes(path, 4, "input")
+    head = _head(path)
     if head == b"PK\x03\x04":
         try:
             package = read_packed(path)
@@ -77,7 +77,8 @@ def _verdict(path: Path, policy_path: Path, file: Path | None) -> Verdict:
 def _receipt_verdict(data: bytes, policy: Policy, given: Member | None) -> Verdict:
     outcome = verify_receipt(data, policy)
     if isinstance(outcome, Failure):
-        return Verdict("invalid", "receipt", failures=[outcome])
+        reason = Finding(outcome.code, None, outcome.zh, outcome.en)
+        return Verdict("invalid", "receipt", failures=[reason])
     verdict = Verdict("valid", "receipt", evidence=outcome)
     if given is not None:
         _compare(verdict, [("", outcome.record)], given)
@@ -104,8 +105,7 @@ def _package_verdict(
             verdict.export_evidence = outcome
     if findings:
         verdict.outcome = "invalid"
-        verdict.failures = [Failure(item.code, item.zh, item.en) for item in findings]
-        verdict.findings = findings
+        verdict.failures = findings
     if given is not None:
         records = [(item.path, item.evidence.record) for item in report.receipts]
         _compare(verdict, records, given)
@@ -125,8 +125,9 @@ def _compare(
                 return
     verdict.outcome = "invalid"
     verdict.failures.append(
-        Failure(
+        Finding(
             "file_not_in_record",
+            None,
             "该文件不在所存证的记录中（大小、SHA-256、SM3 须全部一致）",
             "this file is not among those of the record (size, SHA-256 and SM3 must agree)",
         )
@@ -158,8 +159,16 @@ def _member(path: Path) -> Member:
         return digester.member()
 
 
+def _head(path: Path) -> bytes:
+    """The first four bytes: they tell a receipt from a packed package."""
+    try:
+        return next(file_blocks(path, follow=True), b"")[:4]
+    except (OSError, ValueError):
+        raise _unreadable("input", path) from None
+
+
 def _bytes(path: Path, limit: int, what: str) -> bytes:
-    """The file, of which more than `limit` bytes is unusable; for the head, its beginning."""
+    """The whole file; more than `limit` bytes is unusable."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -170,13 +179,13 @@ def _bytes(path: Path, limit: int, what: str) -> bytes:
                 break
     except (OSError, ValueError):
         raise _unreadable(what, path) from None
-    if limit > 4 and size > limit:
+    if size > limit:
         raise _Unusable(
             f"{what}_too_large",
             f"文件超过上限（{limit} 字节）",
             f"the file is over the limit of {limit} bytes",
         )
-    return b"".join(parts)[: limit if limit == 4 else None]
+    return b"".join(parts)
 
 
 def _unreadable(what: str, path: Path) -> _Unusable:
@@ -194,6 +203,3 @@ def _unknown() -> _Unusable:
         "既不是存证凭证，也不是归档包",
         "neither a receipt nor a package",
     )
-
-
-__all__ = ["Evidence", "verify"]

@@ -5,9 +5,12 @@ Layout of a ciphertext: salt (24) ‖ commitment (32) ‖ chunks. A chunk holds
 16 KiB and may be empty, so truncation at a chunk's border shows. Plaintext
 index i stands in chunk i // 16384, which starts at 56 + chunk * 16400.
 
-Pure: bytes in, bytes out. An input key serves one message only.
+`cryptography` implements this instance under the name Cobblestone-256, from
+one end to the other; what it lacks is random access, which is here. Pure:
+bytes in, bytes out. An input key serves one message only.
 """
 
+from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.constant_time import bytes_eq
@@ -16,7 +19,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from storage.errors import ObjectCorrupt
 
-AEAD_NAME = b"AEAD_AES_256_GCM"
+# Draws the salt itself. The ciphertext is what `update` and `finalize` return.
+Encryptor = Cobblestone256Encryptor
+
 KEY_BYTES = 32
 SALT_BYTES = 24
 COMMITMENT_BYTES = 32
@@ -26,9 +31,7 @@ TAG_BYTES = 16
 SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES
 MAX_CHUNKS = 1 << 38
 _NONCE_BYTES = 12
-_PREFIX = b"c2sp.org/chunked-encryption@v1+" + AEAD_NAME + b"\0"
-
-Buffer = bytes | bytearray | memoryview
+_INFO_PREFIX = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0"
 
 
 def sealed_size(size: int) -> int:
@@ -48,115 +51,46 @@ def opened_size(sealed: int) -> int:
     return chunks * CHUNK_BYTES + last - TAG_BYTES
 
 
-class _Schedule:
-    """What HKDF-Expand yields for one message, and the nonce of each chunk."""
-
-    __slots__ = ("_base_nonce", "aead", "commitment")
-
-    def __init__(self, input_key: bytes, salt: bytes, context: bytes) -> None:
-        if len(input_key) != KEY_BYTES or len(salt) != SALT_BYTES:
-            raise ValueError("the input key has 32 bytes and the salt 24")
-        length = KEY_BYTES + _NONCE_BYTES + COMMITMENT_BYTES
-        info = _PREFIX + salt + context
-        derived = HKDFExpand(SHA512(), length, info).derive(input_key)
-        self.aead = AESGCM(derived[:KEY_BYTES])
-        self._base_nonce = int.from_bytes(derived[KEY_BYTES : KEY_BYTES + _NONCE_BYTES], "big")
-        self.commitment = derived[KEY_BYTES + _NONCE_BYTES :]
-
-    def nonce(self, chunk: int) -> bytes:
-        if not 0 <= chunk < MAX_CHUNKS:
-            raise ValueError("a message has at most 2^38 chunks")
-        return (self._base_nonce ^ chunk).to_bytes(_NONCE_BYTES, "big")
+def open_whole(input_key: bytes, context: bytes, sealed: bytes) -> bytes:
+    """The plaintext of a message that is in memory. `ObjectCorrupt`: key, context,
+    commitment, length or any chunk is not what was sealed."""
+    decryptor = Cobblestone256Decryptor(input_key, context)
+    try:
+        plain = decryptor.update(sealed)
+        return plain + decryptor.finalize()
+    except InvalidTag:
+        raise ObjectCorrupt(part="ciphertext") from None
 
 
-class Encryptor:
-    """Encrypts one message as it streams by, holding back less than one chunk.
-
-    The ciphertext is `header`, then what each `update` returns, then `finish`.
-    `input_key` is fresh and random, and never serves a second message.
-    """
-
-    def __init__(self, input_key: bytes, salt: bytes, context: bytes) -> None:
-        self._schedule = _Schedule(input_key, salt, context)
-        self.header = salt + self._schedule.commitment
-        self._held = b""
-        self._chunk = 0
-
-    def update(self, block: Buffer) -> bytearray:
-        """Take any number of bytes; return the chunks that they complete."""
-        view = memoryview(block)
-        whole = (len(self._held) + len(view)) // CHUNK_BYTES
-        sealed = bytearray(whole * SEALED_CHUNK_BYTES)
-        if not whole:
-            self._held += view
-            return sealed
-        out = memoryview(sealed)
-        start = CHUNK_BYTES - len(self._held)
-        self._seal(self._held + bytes(view[:start]), out[:SEALED_CHUNK_BYTES])
-        for index in range(1, whole):
-            chunk = view[start : start + CHUNK_BYTES]
-            at = index * SEALED_CHUNK_BYTES
-            self._seal(chunk, out[at : at + SEALED_CHUNK_BYTES])
-            start += CHUNK_BYTES
-        self._held = bytes(view[start:])
-        return sealed
-
-    def finish(self) -> bytes:
-        """The last chunk, possibly an empty one. Nothing can follow it."""
-        sealed = bytearray(len(self._held) + TAG_BYTES)
-        self._seal(self._held, memoryview(sealed))
-        self._chunk = MAX_CHUNKS  # a further update raises
-        return bytes(sealed)
-
-    def _seal(self, chunk: Buffer, out: memoryview) -> None:
-        self._schedule.aead.encrypt_into(self._schedule.nonce(self._chunk), chunk, None, out)
-        self._chunk += 1
-
-
-class Decryptor:
+class ChunkDecryptor:
     """Opens chunks of one message, in any order.
 
-    Checks the key commitment first: `ObjectCorrupt` if key, context or header
-    do not belong together.
+    Checks the key commitment first: `ObjectCorrupt` if key, context and header
+    (the first 56 bytes) do not belong together.
     """
 
-    def __init__(self, input_key: bytes, context: bytes, header: Buffer) -> None:
+    def __init__(self, input_key: bytes, context: bytes, header: bytes) -> None:
         if len(header) != HEADER_BYTES:
             raise ObjectCorrupt(part="length")
-        salt = bytes(header[:SALT_BYTES])
-        self._schedule = _Schedule(input_key, salt, context)
-        if not bytes_eq(self._schedule.commitment, bytes(header[SALT_BYTES:])):
+        salt, commitment = header[:SALT_BYTES], header[SALT_BYTES:]
+        length = KEY_BYTES + _NONCE_BYTES + COMMITMENT_BYTES
+        info = _INFO_PREFIX + salt + context
+        derived = HKDFExpand(SHA512(), length, info).derive(input_key)
+        if not bytes_eq(derived[KEY_BYTES + _NONCE_BYTES :], commitment):
             raise ObjectCorrupt(part="commitment")
+        self._aead = AESGCM(derived[:KEY_BYTES])
+        self._base_nonce = int.from_bytes(derived[KEY_BYTES : KEY_BYTES + _NONCE_BYTES], "big")
 
-    def open_chunk(self, chunk: int, sealed: Buffer) -> bytes:
+    def open_chunk(self, chunk: int, sealed: bytes | memoryview) -> bytes:
         """The plaintext of chunk number `chunk`, authenticated, or `ObjectCorrupt`.
 
         The caller knows from the message's length how long each chunk must be,
-        and that the last one is shorter than the others.
+        and that only the last one is shorter than 16,400 bytes.
         """
-        if not TAG_BYTES <= len(sealed) <= SEALED_CHUNK_BYTES:
-            raise ObjectCorrupt(part="length")
+        if not 0 <= chunk < MAX_CHUNKS:
+            raise ValueError("a message has at most 2^38 chunks")
+        nonce = (self._base_nonce ^ chunk).to_bytes(_NONCE_BYTES, "big")
         try:
-            return self._schedule.aead.decrypt(self._schedule.nonce(chunk), sealed, None)
+            return self._aead.decrypt(nonce, sealed, None)
         except InvalidTag:
             raise ObjectCorrupt(part="chunk") from None
-
-    def open_whole(self, sealed: Buffer) -> bytes:
-        """The plaintext of all chunks of a message held in memory (without header)."""
-        size = opened_size(HEADER_BYTES + len(sealed))
-        view = memoryview(sealed)
-        plain = bytearray(size)
-        out = memoryview(plain)
-        aead, nonce = self._schedule.aead, self._schedule.nonce
-        try:
-            for chunk in range(size // CHUNK_BYTES + 1):
-                at, to = chunk * SEALED_CHUNK_BYTES, chunk * CHUNK_BYTES
-                aead.decrypt_into(
-                    nonce(chunk),
-                    view[at : at + SEALED_CHUNK_BYTES],
-                    None,
-                    out[to : to + CHUNK_BYTES],
-                )
-        except InvalidTag:
-            raise ObjectCorrupt(part="chunk") from None
-        return bytes(plain)

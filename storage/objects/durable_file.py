@@ -64,9 +64,12 @@ class DurableFile:
         if not self._open:
             return
         self._open = False
-        with suppress(FileNotFoundError):
+        # Nothing depends on these two: what is kept was fsynced and linked, and a
+        # file that cannot be removed now is a leftover for the next start.
+        with suppress(OSError):
             os.unlink(self._temporary)  # noqa: PTH108
-        os.close(self._descriptor)  # and with it the lock: the name goes first
+        with suppress(OSError):
+            os.close(self._descriptor)  # and with it the lock: the name goes first
 
     def __del__(self) -> None:
         # A writer that was forgotten, e.g. after an error in another thread.

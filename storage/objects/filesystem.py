@@ -15,7 +15,7 @@ from pathlib import Path
 
 from storage.errors import ObjectCorrupt, ObjectMissing, StoreMissing
 from storage.objects.durable_file import DurableFile, device_errors, fsync_folder, remove_leftovers
-from storage.objects.port import BLOCK_BYTES, check_key
+from storage.objects.port import BLOCK_BYTES, check_key, is_key
 
 _INCOMING = "incoming"
 # One level of 256: ten million objects are 40,000 a folder, and a put never has
@@ -113,6 +113,8 @@ class FilesystemStore:
             with device_errors():
                 found = list((self.root / name).iterdir())
             for path in found:
+                if not is_key(path.name) or path.name[:2] != name:
+                    continue
                 with suppress(FileNotFoundError):
                     stored = path.stat(follow_symlinks=False).st_mtime
                     yield path.name, datetime.fromtimestamp(stored, UTC)

@@ -17,13 +17,15 @@ def new_object_key() -> str:
     return secrets.token_hex(16)
 
 
-def check_key(key: str) -> str:
-    """Return `key` if it has the form of one, else `ObjectKeyInvalid`.
+def is_key(text: str) -> bool:
+    """32 hex digits: no dot, slash or upper case that a file system could read as
+    something else."""
+    return _KEY.fullmatch(text) is not None
 
-    32 hex digits: no dot, slash or upper case that a file system could read as
-    something else.
-    """
-    if _KEY.fullmatch(key) is None:
+
+def check_key(key: str) -> str:
+    """Return `key` if it has the form of one, else `ObjectKeyInvalid`."""
+    if not is_key(key):
         raise ObjectKeyInvalid()
     return key
 

@@ -13,7 +13,8 @@ from storage.objects.chunked_encryption import (
     CHUNK_BYTES,
     HEADER_BYTES,
     SEALED_CHUNK_BYTES,
-    Decryptor,
+    ChunkDecryptor,
+    open_whole,
     opened_size,
 )
 from storage.objects.hashing import Digests, Sm3Thread, sm3_digest
@@ -78,7 +79,8 @@ class SealedObjects:
             raise ObjectCorrupt(part="row")
         if self.store.size(ref.object_key) != ref.cipher_size:
             raise ObjectCorrupt(part="length")
-        decryptor = self._decryptor(ref, b"".join(self.store.read(ref.object_key, 0, HEADER_BYTES)))
+        header = b"".join(self.store.read(ref.object_key, 0, HEADER_BYTES))
+        decryptor = ChunkDecryptor(*self._key(ref), header)
         first = start // CHUNK_BYTES
         # The last chunk proves the length, even when it is empty.
         last = end // CHUNK_BYTES if end == ref.size else max(end - 1, start) // CHUNK_BYTES
@@ -121,19 +123,19 @@ class SealedObjects:
         stored = b"".join(self.store.read(ref.object_key, 0, ref.cipher_size + 1))
         if len(stored) != ref.cipher_size:
             raise ObjectCorrupt(part="length")
-        view = memoryview(stored)
-        plain = self._decryptor(ref, view[:HEADER_BYTES]).open_whole(view[HEADER_BYTES:])
+        plain = open_whole(*self._key(ref), stored)
         if len(plain) != ref.size:
             raise ObjectCorrupt(part="row")
         digest = hashlib.sha256(plain).digest()
         return Digests(len(plain), digest, sm3_digest(plain) if with_sm3 else None)
 
-    def _decryptor(self, ref: ObjectRef, header: bytes | memoryview) -> Decryptor:
+    def _key(self, ref: ObjectRef) -> tuple[bytes, bytes]:
+        """The data key and the context it is used in."""
         context = ref.object_key.encode()
-        return Decryptor(self._vault.unwrap(ref.wrapped_key, context), context, header)
+        return self._vault.unwrap(ref.wrapped_key, context), context
 
 
-def _opened(decryptor: Decryptor, stored: Iterator[bytes], chunk: int) -> Iterator[bytes]:
+def _opened(decryptor: ChunkDecryptor, stored: Iterator[bytes], chunk: int) -> Iterator[bytes]:
     """Open the stored blocks, which start with chunk number `chunk`."""
     held = b""
     for block in stored:

@@ -1,12 +1,11 @@
 """The way in of a sealed object: hashed, encrypted and written while it streams by."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 
 from storage.errors import EmptyObject, ObjectTooLarge
 from storage.keyvault import KeyVault, WrappedKey
-from storage.objects.chunked_encryption import KEY_BYTES, SALT_BYTES, Encryptor, sealed_size
+from storage.objects.chunked_encryption import Encryptor, sealed_size
 from storage.objects.hashing import Sm3Thread, sm3_digest
 from storage.objects.port import ObjectStore, new_object_key
 
@@ -122,7 +121,6 @@ class _Stream:
         self._cipher_sha256 = hashlib.sha256()
         self._writer = store.create(self._object_key)
         self._sm3 = Sm3Thread()
-        self._store_bytes(self._encryptor.header)
 
     def write(self, block: bytes) -> None:
         self._sm3.update(block)
@@ -131,7 +129,7 @@ class _Stream:
 
     def finish(self, size: int) -> StoredObject:
         self._sm3.end()
-        self._store_bytes(self._encryptor.finish())
+        self._store_bytes(self._encryptor.finalize())
         self._writer.commit()
         return StoredObject(
             object_key=self._object_key,
@@ -147,7 +145,7 @@ class _Stream:
         self._sm3.end()
         self._writer.abort()
 
-    def _store_bytes(self, data: bytes | bytearray) -> None:
+    def _store_bytes(self, data: bytes) -> None:
         self._cipher_sha256.update(data)
         self._writer.write(data)
 
@@ -159,7 +157,7 @@ def seal_whole(content: bytes, vault: KeyVault, limit: int) -> tuple[StoredObjec
     if len(content) > limit:
         raise ObjectTooLarge(limit=limit)
     object_key, wrapped, encryptor = _fresh(vault)
-    data = b"".join((encryptor.header, encryptor.update(content), encryptor.finish()))
+    data = encryptor.update(content) + encryptor.finalize()
     stored = StoredObject(
         object_key=object_key,
         size=len(content),
@@ -176,6 +174,5 @@ def _fresh(vault: KeyVault) -> tuple[str, WrappedKey, Encryptor]:
     """A new object key, its data key (wrapped), and an encryptor under both."""
     object_key = new_object_key()
     context = object_key.encode()
-    input_key = os.urandom(KEY_BYTES)
-    encryptor = Encryptor(input_key, os.urandom(SALT_BYTES), context)
-    return object_key, vault.wrap(input_key, context), encryptor
+    input_key = Encryptor.generate_key()
+    return object_key, vault.wrap(input_key, context), Encryptor(input_key, context)

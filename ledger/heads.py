@@ -1,0 +1,189 @@
+"""The row of a shard's head, and the compare-and-swaps that move it.
+
+Every change names the epoch and the old values it expects. The epoch grows by
+one with each process that takes the log over, so that an older one loses its
+next swap. No row changed means: somebody else is writing, stop.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, insert, select, update
+
+from ledger.checkpoints import SignedCheckpoint
+from ledger.errors import LogDiverged, LogExists, LogMissing, SequencerLost
+from ledger.merkle import EMPTY_ROOT
+from ledger.tables import ledger_entries, ledger_heads
+from storage.database import ReadTx, WriteTx
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """`staged_size` indexes are handed out; `size`, `root`, `checkpoint` are signed."""
+
+    shard: str
+    origin: str
+    epoch: int
+    staged_size: int
+    size: int
+    root: bytes
+    checkpoint: bytes
+
+
+def create(tx: WriteTx, at: datetime, shard: str, origin: str) -> None:
+    """The head of an empty shard. `LogExists` if there is one."""
+    if find(tx, shard) is not None:
+        raise LogExists()
+    tx.execute(
+        insert(ledger_heads),
+        {
+            "shard": shard,
+            "origin": origin,
+            "epoch": 0,
+            "staged_size": 0,
+            "size": 0,
+            "root": EMPTY_ROOT,
+            "checkpoint": b"",
+            "updated_at": at,
+        },
+    )
+
+
+def find(tx: ReadTx, shard: str) -> Head | None:
+    row = tx.one(select(ledger_heads).where(ledger_heads.c.shard == shard))
+    if row is None:
+        return None
+    return Head(
+        shard=row["shard"],
+        origin=row["origin"],
+        epoch=row["epoch"],
+        staged_size=row["staged_size"],
+        size=row["size"],
+        root=row["root"],
+        checkpoint=row["checkpoint"],
+    )
+
+
+def load(tx: ReadTx, shard: str) -> Head:
+    """The head, or `LogMissing`."""
+    head = find(tx, shard)
+    if head is None:
+        raise LogMissing()
+    return head
+
+
+def newest_shard(tx: ReadTx) -> str | None:
+    """The name of the last shard in name order: shards are years."""
+    shard: str | None = tx.scalar(
+        select(ledger_heads.c.shard).order_by(ledger_heads.c.shard.desc()).limit(1)
+    )
+    return shard
+
+
+def take_over(tx: WriteTx, at: datetime, head: Head) -> Head:
+    """Begin a new epoch: whoever wrote before loses."""
+    taken = replace(head, epoch=head.epoch + 1)
+    _swap(tx, head, "take_over", epoch=taken.epoch, updated_at=at)
+    return taken
+
+
+def pending(tx: ReadTx) -> bool:
+    """Whether some entry has no index yet."""
+    return (
+        tx.scalar(
+            select(ledger_entries.c.position).where(ledger_entries.c.leaf_index.is_(None)).limit(1)
+        )
+        is not None
+    )
+
+
+def stage(tx: WriteTx, at: datetime, head: Head, limit: int) -> Head:
+    """Give at most `limit` waiting entries their indexes, in order of position.
+
+    The indexes are final once this commits; nothing else ever assigns them.
+    """
+    if head.staged_size != head.size:
+        raise SequencerLost(step="stage")
+    columns = ledger_entries.c
+    positions = tx.connection.execute(
+        select(columns.position)
+        .where(columns.leaf_index.is_(None))
+        .order_by(columns.position)
+        .limit(limit)
+    ).scalars()
+    index = head.size
+    for first, last in _runs(list(positions)):
+        # One statement for a run of neighbours: index = position - offset.
+        count = last - first + 1
+        result = tx.execute(
+            update(ledger_entries)
+            .where(columns.position.between(first, last), columns.leaf_index.is_(None))
+            .values(shard=head.shard, leaf_index=columns.position + (index - first))
+        )
+        if result.rowcount != count:
+            raise SequencerLost(step="stage")
+        index += count
+    if index == head.size:
+        return head
+    staged = replace(head, staged_size=index)
+    _swap(tx, head, "stage", staged_size=index, updated_at=at)
+    return staged
+
+
+def staged_leaves(tx: ReadTx, head: Head) -> list[bytes]:
+    """The leaves of the indexes from `size` to `staged_size`, which must be without gaps."""
+    columns = ledger_entries.c
+    rows = tx.connection.execute(
+        select(columns.leaf_index, columns.leaf)
+        .where(columns.shard == head.shard)
+        .where(columns.leaf_index >= head.size, columns.leaf_index < head.staged_size)
+        .order_by(columns.leaf_index)
+    ).all()
+    if [row.leaf_index for row in rows] != list(range(head.size, head.staged_size)):
+        raise LogDiverged(reason="staged entries have gaps")
+    return [row.leaf for row in rows]
+
+
+def commit(tx: WriteTx, at: datetime, head: Head, signed: SignedCheckpoint) -> Head:
+    """Move the signed head from (`size`, `root`) to the checkpoint's."""
+    moved = replace(
+        head,
+        size=signed.checkpoint.size,
+        root=signed.checkpoint.root,
+        checkpoint=signed.encode(),
+    )
+    _swap(
+        tx,
+        head,
+        "commit",
+        size=moved.size,
+        root=moved.root,
+        checkpoint=moved.checkpoint,
+        updated_at=at,
+    )
+    return moved
+
+
+def _swap(tx: WriteTx, expected: Head, step: str, **values: object) -> None:
+    columns = ledger_heads.c
+    unchanged: list[ColumnElement[bool]] = [
+        columns.shard == expected.shard,
+        columns.epoch == expected.epoch,
+        columns.staged_size == expected.staged_size,
+        columns.size == expected.size,
+        columns.root == expected.root,
+    ]
+    if tx.execute(update(ledger_heads).where(*unchanged).values(**values)).rowcount != 1:
+        raise SequencerLost(step=step)
+
+
+def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:
+    """Neighbouring numbers joined: [3, 4, 5, 9] gives [(3, 5), (9, 9)]."""
+    runs: list[tuple[int, int]] = []
+    for position in positions:
+        if runs and runs[-1][1] + 1 == position:
+            runs[-1] = (runs[-1][0], position)
+        else:
+            runs.append((position, position))
+    return runs

@@ -1,0 +1,207 @@
+"""The sequencer gives entries their place in the log and publishes signed checkpoints.
+
+One round: stage → bundles and tiles, write-once → read back and recompute the
+root → sign → compare-and-swap the head → publish. Recovery is the same path: a
+round that was cut off anywhere is simply finished. Whatever goes wrong is
+fatal to this object: it stops with the reason, and a new one recovers.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from kernel.errors import CodedError
+from ledger import heads
+from ledger.checkpoints import Checkpoint, SignedCheckpoint, parse_checkpoint, sign_checkpoint
+from ledger.errors import (
+    CheckpointMalformed,
+    ConsistencyInvalid,
+    DatabaseOlderThanLog,
+    KeyMismatch,
+    LedgerStopped,
+    LogDiverged,
+    LogNotTrusted,
+    NoteMalformed,
+    ReadBackFailed,
+    SequencerLost,
+    SignatureInvalid,
+    TilePathInvalid,
+)
+from ledger.growth import Grown, Tail, edge, grow, recompute, tail_of
+from ledger.heads import Head
+from ledger.merkle import consistency_proof, verify_consistency
+from ledger.notes import NoteSigner
+from ledger.reader import LogReader
+from ledger.tiles import TilePath
+from ledger.tilestore import TileStore
+from storage.database import Database
+
+MAX_BATCH = 8192  # entries in one round: bounds its memory and its latency
+
+
+class Sequencer:
+    """Writes one shard. One at a time: see `lock` and `heads`.
+
+    `recover` first, then any number of `round`s. After an exception every call
+    raises `LedgerStopped` with the reason.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        tiles: TileStore,
+        signers: Sequence[NoteSigner],
+        reader: LogReader,
+        shard: str,
+    ) -> None:
+        self._database = database
+        self._tiles = tiles
+        self._signers = signers
+        self._reader = reader
+        self._shard = shard
+        self._mutex = threading.Lock()
+        self._head: Head | None = None
+        self._tail = Tail(0)
+        self._failure: BaseException | None = None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it stopped, if it did."""
+        return self._failure
+
+    def recover(self, at: datetime) -> int:
+        """Compare the database with what is published, take over, finish a cut-off round.
+
+        Returns how many entries that round gave a place. Signs nothing before
+        the comparison: `DatabaseOlderThanLog`, `LogDiverged`, `KeyMismatch`.
+        """
+        return self._guarded(lambda: self._recover(at))
+
+    def round(self, at: datetime) -> int:
+        """Sequence and publish what waits, at most `MAX_BATCH` entries; how many."""
+        return self._guarded(lambda: self._round(at))
+
+    def _guarded(self, work: Callable[[], int]) -> int:
+        with self._mutex:
+            if self._failure is not None:
+                raise LedgerStopped(reason=reason_of(self._failure)) from self._failure
+            try:
+                return work()
+            except BaseException as error:
+                self._failure = error
+                self._reader.wake()
+                raise
+
+    # --- Recovery ---
+
+    def _recover(self, at: datetime) -> int:
+        with self._database.read() as tx:
+            head = heads.load(tx, self._shard)
+        if any(signer.key.name != head.origin for signer in self._signers):
+            raise KeyMismatch()
+        self._compare_with_published(head)
+        self._tail = tail_of(head.size, {path: self._tiles.get(path) for path in edge(head.size)})
+        if self._tail.root != head.root:
+            raise LogDiverged(reason="the tiles do not give the database's root")
+        self._head = self._database.write(lambda tx: heads.take_over(tx, at, head))
+        if head.size:
+            self._publish(head.checkpoint)
+        return self._round(at) if head.staged_size > head.size else 0
+
+    def _compare_with_published(self, head: Head) -> None:
+        signed = self._own_checkpoint(head)
+        if self._tiles.checkpoint() is None:
+            size = self._stored_size()
+            if size > head.staged_size:
+                raise DatabaseOlderThanLog(database=head.size, published=size)
+            return
+        published = self._reader.refresh().checkpoint
+        if published.size > head.size:
+            raise DatabaseOlderThanLog(database=head.size, published=published.size)
+        if signed is None:
+            raise LogDiverged(reason="a checkpoint is published for an empty log")
+        try:
+            verify_consistency(
+                published.size,
+                head.size,
+                published.root,
+                head.root,
+                consistency_proof(self._reader.nodes(head.size), published.size, head.size),
+            )
+        except ConsistencyInvalid as error:
+            raise LogDiverged(reason="the published tree is no prefix of the database's") from error
+
+    def _own_checkpoint(self, head: Head) -> SignedCheckpoint | None:
+        """The head row's checkpoint, which must say what the row says."""
+        if head.size == 0:
+            return None
+        try:
+            signed = parse_checkpoint(head.checkpoint)
+            self._reader.verify(signed)
+        except (NoteMalformed, CheckpointMalformed, SignatureInvalid, LogNotTrusted) as error:
+            raise LogDiverged(reason="the head row's checkpoint does not verify") from error
+        if signed.checkpoint != Checkpoint(head.origin, head.size, head.root):
+            raise LogDiverged(reason="the head row and its checkpoint differ")
+        return signed
+
+    def _stored_size(self) -> int:
+        """The number of leaves that stored tiles speak of, for a log without a checkpoint."""
+        size = 0
+        for name in self._tiles.names():
+            try:
+                path = TilePath.parse(name)
+            except TilePathInvalid:
+                continue
+            if path.level == 0:
+                size = max(size, path.index * 256 + path.width)
+        return size
+
+    # --- One round ---
+
+    def _round(self, at: datetime) -> int:
+        head = self._head
+        if head is None:
+            raise SequencerLost(step="recover")
+        if head.staged_size == head.size:
+            with self._database.read() as tx:
+                if not heads.pending(tx):
+                    return 0
+            expected = head
+            head = self._database.write(lambda tx: heads.stage(tx, at, expected, MAX_BATCH))
+            if head.staged_size == head.size:
+                return 0
+        with self._database.read() as tx:
+            leaves = heads.staged_leaves(tx, head)
+        grown = grow(self._tail, leaves)
+        self._tiles.put(grown.blobs)
+        root = self._read_back(grown)
+        signed = sign_checkpoint(Checkpoint(head.origin, head.staged_size, root), self._signers)
+        staged = head
+        self._head = self._database.write(lambda tx: heads.commit(tx, at, staged, signed))
+        self._tail = grown.tail
+        self._publish(self._head.checkpoint)
+        for path in grown.completed:
+            self._tiles.discard_partials(path)
+        return len(leaves)
+
+    def _read_back(self, grown: Grown) -> bytes:
+        """The root, computed twice: in memory, and from what the store gives back."""
+        paths = {*grown.blobs, *edge(grown.tail.size)}
+        stored = {path: self._tiles.get(path) for path in paths}
+        for path, data in grown.blobs.items():
+            if stored[path] != data:
+                raise ReadBackFailed(path=path.text)
+        root = recompute(grown.tail.size, stored)
+        if root != grown.tail.root:
+            raise ReadBackFailed(path="root")
+        return root
+
+    def _publish(self, checkpoint: bytes) -> None:
+        self._tiles.publish(checkpoint)
+        self._reader.advance(parse_checkpoint(checkpoint))
+
+
+def reason_of(error: BaseException) -> str:
+    """A stable word for a failure: its code, or its type."""
+    return error.code if isinstance(error, CodedError) else type(error).__name__

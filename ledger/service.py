@@ -1,0 +1,288 @@
+"""The ledger as the other rooms see it: journal, records, receipts, checkpoint, waiting."""
+
+import re
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import select
+
+from kernel.clock import Clock
+from ledger import heads
+from ledger.checkpoints import Checkpoint, SignedCheckpoint
+from ledger.errors import (
+    DatabaseWithoutKey,
+    EntryUnknown,
+    KeyMismatch,
+    KeyWithoutDatabase,
+    LedgerStopped,
+    LogExists,
+    LogMissing,
+    OriginInvalid,
+    PublicEntry,
+)
+from ledger.journal import Journal
+from ledger.keys import create_key_file, open_key_file
+from ledger.leaves import PublicLeaf, parse_leaf
+from ledger.lock import FileLock
+from ledger.notes import NoteSigner, is_key_name
+from ledger.reader import LogReader
+from ledger.receipts import build_receipt
+from ledger.records import Records
+from ledger.sequencer import Sequencer, reason_of
+from ledger.tables import ledger_entries
+from ledger.tilestore import FilesystemTiles, TileStore
+from ledger.worker import INTERVAL, Worker
+from storage.database import Database, ReadTx, WriteTx
+from storage.keyvault import KeyVault
+
+OPENED = "shard.opened"
+_SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
+_POLL = 0.2  # seconds between looks at the store when another process sequences
+MAX_ORIGIN_BYTES = 255  # tlog-cosignature: the origin has a one-byte length
+
+
+class Ledger:
+    """One shard of the log, ready for use. Safe from many threads.
+
+    Reading and journalling work at once; entries get their place in the log
+    between `start` and `stop`, or by `sequence`.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        vault: KeyVault,
+        tiles: TileStore,
+        signers: Sequence[NoteSigner],
+        lock: FileLock,
+        clock: Clock,
+        shard: str,
+        interval: float = INTERVAL,
+    ) -> None:
+        """From its parts; they must be of one log: see `create` and `open`."""
+        self.database = database
+        self.vault = vault
+        self.tiles = tiles
+        self.shard = shard
+        self.key = signers[0].key
+        self.clock = clock
+        self.reader = LogReader(tiles, shard, self.key)
+        self.records = Records(vault, self.reader)
+        self.sequencer = Sequencer(
+            database=database, tiles=tiles, signers=signers, reader=self.reader, shard=shard
+        )
+        self._worker = Worker(self.sequencer, lock, clock, interval)
+        self.journal = Journal(vault, wake=self._worker.wake)
+
+    # --- Birth and opening ---
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        *,
+        database: Database,
+        vault: KeyVault,
+        clock: Clock,
+        name: str,
+        shard: str,
+    ) -> "Ledger":
+        """Bring a log into being: key, folder, head, first leaf, first checkpoint.
+
+        The origin is `name/shard`. The first leaf is public, `shard.opened`,
+        with the origin and the verifier key. The only way a log is born;
+        `LogExists` if any part of it is there. Not started on return.
+        """
+        origin = f"{name}/{shard}"
+        if not is_key_name(origin) or len(origin.encode()) > MAX_ORIGIN_BYTES:
+            raise OriginInvalid(reason="1 to 255 bytes, no spaces, no plus sign")
+        if not _SHARD.fullmatch(shard) or not name or name.startswith("/") or name.endswith("/"):
+            raise OriginInvalid(reason="name without outer slashes, shard a year")
+        with database.read() as tx:
+            if heads.newest_shard(tx) is not None:
+                raise LogExists()
+        signer = create_key_file(key_path(directory, shard), origin)
+        tiles = FilesystemTiles.create(log_path(directory, shard))
+        ledger = cls(
+            database=database,
+            vault=vault,
+            tiles=tiles,
+            signers=[signer],
+            lock=FileLock(lock_path(directory, shard)),
+            clock=clock,
+            shard=shard,
+        )
+        at = clock.now()
+
+        def open_shard(tx: WriteTx) -> None:
+            heads.create(tx, at, shard, origin)
+            ledger.journal.publish(
+                tx, at, OPENED, {"origin": origin, "shard": shard, "vkey": signer.key.text}
+            )
+
+        database.write(open_shard)
+        ledger.sequence(at)
+        return cls.open(directory, database=database, vault=vault, clock=clock)
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        database: Database,
+        vault: KeyVault,
+        clock: Clock,
+        interval: float = INTERVAL,
+    ) -> "Ledger":
+        """Open the newest shard. Makes nothing: every missing part is a named error.
+
+        `LogMissing`, `KeyWithoutDatabase`, `DatabaseWithoutKey`, `KeyMismatch`,
+        `KeyFileUnsafe`.
+        """
+        with database.read() as tx:
+            shard = heads.newest_shard(tx)
+            if shard is None:
+                keys = list((directory / "keys").glob("log-*.key"))
+                raise KeyWithoutDatabase() if keys else LogMissing()
+            head = heads.load(tx, shard)
+            first = tx.scalar(
+                select(ledger_entries.c.leaf)
+                .where(ledger_entries.c.kind == OPENED, ledger_entries.c.public.is_(True))
+                .order_by(ledger_entries.c.position.desc())
+                .limit(1)
+            )
+        try:
+            signer = open_key_file(key_path(directory, shard))
+        except FileNotFoundError:
+            raise DatabaseWithoutKey() from None
+        opened = parse_leaf(first) if first is not None else None
+        if not isinstance(opened, PublicLeaf) or opened.body.get("vkey") != signer.key.text:
+            raise KeyMismatch()
+        if signer.key.name != head.origin:
+            raise KeyMismatch()
+        tiles = FilesystemTiles(log_path(directory, shard))
+        return cls(
+            database=database,
+            vault=vault,
+            tiles=tiles,
+            signers=[signer],
+            lock=FileLock(lock_path(directory, shard)),
+            clock=clock,
+            shard=shard,
+            interval=interval,
+        )
+
+    # --- Sequencing ---
+
+    def start(self) -> None:
+        """Compare, recover, and sequence in the background. Raises what recovery raises."""
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Publish what waits and stop the background thread."""
+        self._worker.stop()
+        self.reader.wake()
+
+    def sequence(self, at: datetime) -> int:
+        """Publish all that waits, in this thread, for commands that do not `start`."""
+        return self._worker.once(at)
+
+    @property
+    def running(self) -> bool:
+        return self._worker.running and self.sequencer.failure is None
+
+    def require_running(self) -> None:
+        """`LedgerStopped` with the reason, unless the log is being written."""
+        failure = self.sequencer.failure
+        if failure is not None:
+            raise LedgerStopped(reason=reason_of(failure)) from failure
+        if not self._worker.running:
+            raise LedgerStopped(reason="not_started")
+
+    # --- Evidence ---
+
+    @property
+    def origin(self) -> str:
+        return self.key.name
+
+    @property
+    def vkey(self) -> str:
+        """The log's verifier key, for trust policies."""
+        return self.key.text
+
+    def policy_text(self) -> str:
+        """A tlog-policy that trusts this log alone, without witnesses."""
+        return f"log {self.vkey}\nquorum none\n"
+
+    def signed_checkpoint(self) -> SignedCheckpoint:
+        """The newest published checkpoint, verified."""
+        return self.reader.published() if self.running else self.reader.refresh()
+
+    def checkpoint(self) -> Checkpoint:
+        return self.signed_checkpoint().checkpoint
+
+    def receipt(self, tx: ReadTx, entry_id: str) -> bytes:
+        """The receipt of an entry: canonical JSON and a newline.
+
+        `EntryUnknown`, `RecordErased`, `PublicEntry`; `NotYetLogged` until its
+        checkpoint is published.
+        """
+        record = self.records.open(tx, entry_id)
+        if not record.salt:
+            raise PublicEntry()
+        inclusion = self.records.prove(record)
+        return build_receipt(record.canonical, record.salt, inclusion.proof())
+
+    def wait_for(self, entry_id: str, seconds: float) -> bool:
+        """Wait until the entry's checkpoint is published: True, or False after `seconds`.
+
+        False at once when the log has stopped. `EntryUnknown` if there is no
+        such entry. Any number of threads may wait.
+        """
+        deadline = time.monotonic() + seconds
+        index: int | None = None
+        size = -1
+        while True:
+            if index is None:
+                index = self._leaf_index(entry_id)
+            published = self._published_size(size)
+            if index is not None and index < published:
+                return True
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or self.sequencer.failure is not None:
+                return False
+            size = published
+            self.reader.wait_beyond(size, min(remaining, _POLL))
+
+    def _published_size(self, known: int) -> int:
+        try:
+            return self.checkpoint().size
+        except LogMissing:
+            return max(known, 0)
+
+    def _leaf_index(self, entry_id: str) -> int | None:
+        columns = ledger_entries.c
+        with self.database.read() as tx:
+            row = tx.one(
+                select(columns.shard, columns.leaf_index).where(columns.entry_id == entry_id)
+            )
+        if row is None:
+            raise EntryUnknown()
+        index: int | None = row["leaf_index"]
+        return index
+
+
+def log_path(directory: Path, shard: str) -> Path:
+    """Where a shard lies exactly as it is served."""
+    return directory / "log" / shard
+
+
+def key_path(directory: Path, shard: str) -> Path:
+    return directory / "keys" / f"log-{shard}.key"
+
+
+def lock_path(directory: Path, shard: str) -> Path:
+    return directory / f"sequencer-{shard}.lock"

@@ -1,0 +1,1 @@
+"""Pages for people: plain, without a framework, Chinese first. No page needs the outside."""

@@ -1,0 +1,83 @@
+"""The HTTP application: the routers of all rooms, one table of problems, one edge."""
+
+from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi.responses import JSONResponse
+
+from archive.http import routes as archive_routes
+from ledger.http import routes as log_routes
+from license_service.http import routes as license_routes
+from materials_api.http import routes as materials_routes
+from parties.http import Access
+from parties.http import routes as party_routes
+from portal.http import routes as portal_routes
+from runtime import problems
+from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
+from runtime.settings import Settings
+from runtime.store import Store
+
+JSON_BODY_LIMIT = 1 << 20  # bytes; upload routes set their own
+
+DESCRIPTION = """
+交过的材料，不再要第二次。每一份电子材料和电子证照都存证在防篡改日志中；
+再次办事时，经本人授权和窗口核验即可复用。
+
+What was handed in once is not asked for again. Every material and licence is
+recorded in a tamper-evident log; a later case reuses it after the holder's
+authorisation and a verification at the window.
+"""
+
+
+def build_app(store: Store, settings: Settings) -> FastAPI:
+    """The application over an open store. Building it starts nothing."""
+    app = FastAPI(
+        title="免交 Mianjiao",
+        version="0.1.0",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        max_body_size=JSON_BODY_LIMIT,
+    )
+    access = Access(store.database, store.clock, store.credentials)
+    public = Depends(access.public)
+    app.include_router(_own_routes(app, store))
+    app.include_router(log_routes(store.ledger, [public]))
+    app.include_router(party_routes(store.parties_room, access))
+    app.include_router(license_routes(store.license_room, access))
+    app.include_router(materials_routes(store.materials, access))
+    app.include_router(archive_routes(store.archive, access))
+    app.include_router(portal_routes(store))
+    problems.install(app)
+    app.add_middleware(
+        ReceiveTimeout,
+        limits=ReceiveLimits(
+            idle=settings.receive_idle_seconds,
+            grace=settings.receive_grace_seconds,
+            rate=settings.receive_rate_bytes,
+        ),
+    )
+    app.add_middleware(RequestContext)
+    return app
+
+
+def _own_routes(app: FastAPI, store: Store) -> APIRouter:
+    """The API's description and the health of the process."""
+    router = APIRouter(tags=["service"], dependencies=[Depends(Access.public)])
+
+    @router.get("/openapi.json", include_in_schema=False)
+    def openapi() -> Response:
+        return JSONResponse(app.openapi())
+
+    @router.get("/health/live", summary="存活")
+    def live() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "live"}
+
+    @router.get("/health/ready", summary="就绪")
+    def ready() -> dict[str, str]:
+        """The log is being written and the database answers; otherwise 503 with the reason."""
+        store.ledger.require_running()
+        store.snapshot()
+        return {"status": "ready"}
+
+    return router

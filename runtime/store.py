@@ -1,0 +1,251 @@
+"""The wiring of one store: every adapter is built here and nowhere else.
+
+A store is one folder: `mianjiao.sqlite3`, `objects/`, `log/<shard>/` exactly as
+served, `keys/`, `exports/`.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from archive.room import ArchiveRoom
+from kernel.clock import Clock, SystemClock
+from ledger.errors import LogMissing
+from ledger.service import Ledger
+from ledger.tables import ledger_entries, ledger_heads
+from license_service.kinds import load_kinds
+from license_service.licenses import Licenses
+from license_service.room import LicenseRoom
+from license_service.sources import LocalSource
+from license_service.tables import licenses as license_rows
+from materials_api.adoption import adopt
+from materials_api.catalogue.loader import load_default
+from materials_api.limits import MIB, Limits
+from materials_api.room import MaterialsRoom
+from materials_api.tables import cases as case_rows
+from materials_api.tables import materials as material_rows
+from materials_api.tables import verifications as verification_rows
+from materials_api.uploads import release_uploads
+from migrations.apply import require_head, upgrade
+from parties import Parties
+from parties.credentials import Credentials
+from parties.http import PartiesRoom
+from portal.state import CheckpointState, StoreState
+from runtime.errors import StoreExists, StoreMissing
+from runtime.settings import Settings, data_path, read_settings
+from storage.database import Database
+from storage.database.sqlite import version_warning
+from storage.keyvault import FileKeyVault
+from storage.objects import FilesystemStore, SealedObjects
+from storage.objects.sweep import sweep
+
+DATABASE = "mianjiao.sqlite3"
+OBJECTS = "objects"
+KEYS = "keys"
+VAULT = "vault.json"
+EXPORTS = "exports"
+
+
+class Store:
+    """All rooms of one store, wired. Use `open_store` or `create_store`."""
+
+    def __init__(self, data: Path, settings: Settings, clock: Clock, database: Database) -> None:
+        self.data = data
+        self.settings = settings
+        self.clock = clock
+        self.database = database
+        self.vault = FileKeyVault.open(data / KEYS / VAULT)
+        self.object_store = FilesystemStore(data / OBJECTS)
+        self.objects = SealedObjects(self.object_store, self.vault)
+        self.ledger = Ledger.open(
+            data,
+            database=database,
+            vault=self.vault,
+            clock=clock,
+            interval=settings.batch_interval_ms / 1000,
+        )
+        journal, records = self.ledger.journal, self.ledger.records
+        self.parties = Parties(journal, records, self.vault)
+        self.credentials = Credentials()
+        self.licenses = Licenses(journal, records, self.parties, load_kinds())
+        self.license_source = LocalSource(database, self.parties, self.licenses)
+        self.materials = MaterialsRoom(
+            clock=clock,
+            database=database,
+            vault=self.vault,
+            objects=self.objects,
+            ledger=self.ledger,
+            parties=self.parties,
+            licenses=self.licenses,
+            license_source=self.license_source,
+            catalogue=load_default(frozenset(self.licenses.kinds.keys())),
+            limits=replace(Limits(), upload_bytes=settings.upload_limit_mib * MIB),
+        )
+        self.license_room = LicenseRoom(
+            clock=clock,
+            database=database,
+            vault=self.vault,
+            ledger=self.ledger,
+            parties=self.parties,
+            licenses=self.licenses,
+            source=self.license_source,
+        )
+        self.parties_room = PartiesRoom(clock, database, self.vault, self.parties)
+        self.archive = ArchiveRoom(materials=self.materials, exports=data / EXPORTS)
+        self._stopping = threading.Event()
+        self._sweeper: threading.Thread | None = None
+
+    @property
+    def ledger_origin(self) -> str:
+        return self.ledger.origin
+
+    def start(self) -> None:
+        """Adopt the catalogue, recover the log, and begin to sequence and to sweep."""
+        self.ledger.start()
+        self.adopt_catalogue()
+        self._sweeper = threading.Thread(target=self._sweep_often, name="sweeper", daemon=True)
+        self._sweeper.start()
+
+    def adopt_catalogue(self) -> None:
+        """Put the catalogue of this program in force, if another one was."""
+        at = self.clock.now()
+        catalogue = self.materials.catalogue
+        self.database.write(lambda tx: adopt(tx, at, self.ledger.journal, catalogue))
+
+    def close(self) -> None:
+        """Publish what waits, stop the background work, close the database."""
+        self._stopping.set()
+        if self._sweeper is not None:
+            self._sweeper.join()
+        if self.ledger.running:
+            self.ledger.stop()
+        self.database.close()
+
+    def warnings(self) -> list[str]:
+        """What an operator should know, though the store works."""
+        warning = version_warning()
+        return [] if warning is None else [warning]
+
+    def sweep(self) -> None:
+        """Remove what nothing refers to, and finish pending erasures."""
+        sweep(
+            self.database,
+            self.object_store,
+            self.clock.now(),
+            older_than=timedelta(hours=self.settings.sweep_hours),
+            release=release_uploads,
+        )
+
+    def snapshot(self) -> StoreState:
+        """What the front page shows (a `PortalState`)."""
+        with self.database.read() as tx:
+            count = func.count()
+            outcomes = {
+                str(row["outcome"]): int(row["n"])
+                for row in tx.all(
+                    select(verification_rows.c.outcome, count.label("n")).group_by(
+                        verification_rows.c.outcome
+                    )
+                )
+            }
+            head = tx.one(
+                select(ledger_heads.c.updated_at).where(ledger_heads.c.shard == self.ledger.shard)
+            )
+            state = StoreState(
+                name=self.ledger.origin.rsplit("/", 1)[0],
+                materials=int(tx.scalar(select(count).select_from(material_rows))),
+                licenses=int(tx.scalar(select(count).select_from(license_rows))),
+                cases=int(tx.scalar(select(count).select_from(case_rows))),
+                allowed=outcomes.get("allowed", 0),
+                denied=outcomes.get("denied", 0),
+                pending=int(
+                    tx.scalar(
+                        select(count)
+                        .select_from(ledger_entries)
+                        .where(ledger_entries.c.leaf_index.is_(None))
+                    )
+                ),
+                checkpoint=None,
+            )
+        try:
+            published = self.ledger.checkpoint()
+        except LogMissing:
+            return state
+        if head is None:
+            return state
+        return replace(
+            state,
+            checkpoint=CheckpointState(
+                shard=self.ledger.shard,
+                origin=published.origin,
+                size=published.size,
+                root=published.root,
+                at=head["updated_at"],
+            ),
+        )
+
+    def _sweep_often(self) -> None:
+        while not self._stopping.wait(timeout=600):
+            self.sweep()
+
+
+def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
+    """Make a store in a new or empty folder; `StoreExists` otherwise.
+
+    The origin of the first log is `name/<year>`, the year in UTC.
+    """
+    clock = clock or SystemClock()
+    data = data_path(data)
+    if data.exists() and (not data.is_dir() or any(data.iterdir())):
+        raise StoreExists(path=str(data))
+    data.mkdir(parents=True, exist_ok=True)
+    (data / KEYS).mkdir(mode=0o700)
+    (data / OBJECTS).mkdir()
+    (data / EXPORTS).mkdir()
+    vault = FileKeyVault.create(data / KEYS / VAULT)
+    database = Database(data / DATABASE, create=True)
+    try:
+        upgrade(database.writer_engine)
+        Ledger.create(
+            data,
+            database=database,
+            vault=vault,
+            clock=clock,
+            name=name,
+            shard=str(clock.now().year),
+        )
+    finally:
+        database.close()
+    with open_store(data, clock=clock) as store:
+        store.adopt_catalogue()
+        store.ledger.sequence(clock.now())
+
+
+@contextmanager
+def open_store(
+    data: Path, settings: Settings | None = None, clock: Clock | None = None
+) -> Iterator[Store]:
+    """Open an existing store and close it afterwards. Nothing is started.
+
+    Raises `StoreMissing`, or what a damaged or half-made store raises: nothing
+    is repaired or made by opening.
+    """
+    data = data_path(data)
+    if not (data / DATABASE).is_file() and not (data / KEYS).is_dir():
+        raise StoreMissing(path=str(data))
+    database = Database(data / DATABASE)
+    try:
+        require_head(database.reader_engine)
+        store = Store(data, settings or read_settings(), clock or SystemClock(), database)
+    except BaseException:
+        database.close()
+        raise
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,89 @@
+"""What is particular to SQLite: pragmas, error codes, versions to warn of."""
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from storage.errors import DatabaseBusy, DatabaseDamaged, StorageFailed, StorageFull
+
+BUSY_TIMEOUT_MS = 10_000
+
+# Read back and asserted by a test on every connection.
+PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: NORMAL loses acknowledged commits on power loss
+    "foreign_keys": 1,
+    "secure_delete": 1,  # deleted content is overwritten, not only unlinked
+    "temp_store": 2,  # MEMORY: pages kept for a savepoint never reach a disk file
+    "busy_timeout": BUSY_TIMEOUT_MS,
+}
+_TRUNCATE_TIMEOUT_MS = 50
+
+_WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # first and last version that has it
+
+
+def configure(engine: Engine, *, begin: str, query_only: bool) -> None:
+    """Set the pragmas on every connection and begin every transaction with `begin`."""
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver must not begin transactions of its own: we do.
+        connection.isolation_level = None
+        for name, value in PRAGMAS.items():
+            connection.execute(f"PRAGMA {name} = {value}")
+        if query_only:
+            connection.execute("PRAGMA query_only = 1")
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def truncate_wal(connection: sqlite3.Connection) -> bool:
+    """Move the write-ahead log into the database and empty it. Between transactions only.
+
+    False while a reader holds an old snapshot. It hardly waits for one: all
+    writes would wait with it.
+    """
+    connection.execute(f"PRAGMA busy_timeout = {_TRUNCATE_TIMEOUT_MS}")
+    try:
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    return not busy
+
+
+def coded(error: BaseException) -> BaseException:
+    """Errors of the device or the engine as coded errors; all others as they are."""
+    if isinstance(error, PoolTimeout):
+        return DatabaseBusy()
+    cause: Any = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, sqlite3.Error):
+        return error
+    match getattr(cause, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return StorageFull()
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN:
+            return StorageFailed(problem=cause.sqlite_errorname)
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return DatabaseBusy()
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return DatabaseDamaged()
+    return error
+
+
+def version_warning(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> str | None:
+    """What to tell the operator about this SQLite, Chinese first; None if all is well."""
+    first, last = _WAL_RESET_BUG
+    if not first <= version <= last:
+        return None
+    text = ".".join(map(str, version))
+    return (
+        f"SQLite {text} 存在 WAL 重置缺陷（3.7.0 至 3.51.2），极少数情况下可能损坏数据库；"
+        "正式使用请升级到 3.51.3 或以上，或改用 PostgreSQL。\n"
+        f"SQLite {text} has the WAL-reset bug (3.7.0 to 3.51.2), which can in rare cases "
+        "damage the database: for production upgrade to 3.51.3 or later, or use PostgreSQL."
+    )

@@ -1,0 +1,63 @@
+"""Erasure, after the commit that destroyed a key: nothing of it is left in our files.
+
+`registry.erase` and the ledger null the keys inside the business transaction.
+Older pages may still stand in the write-ahead log, so erasure is `pending`
+until the log was emptied. Safe to repeat at any time; run it at every start.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from storage.database import Database, ReadTx, WriteTx
+from storage.objects.port import ObjectStore
+from storage.tables import objects
+
+_BATCH = 500  # rows in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class Erasures:
+    """Object keys whose erasure is complete since this call, and those still pending."""
+
+    done: list[str]
+    pending: list[str]
+
+
+def pending(tx: ReadTx) -> list[str]:
+    """Keys of erased objects whose traces may still be in our files."""
+    query = select(objects.c.object_key).where(
+        objects.c.erased_at.is_not(None), objects.c.forgotten_at.is_(None)
+    )
+    return [row["object_key"] for row in tx.all(query)]
+
+
+def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Erasures:
+    """Delete the ciphertexts of erased objects and empty the write-ahead log.
+
+    The log is emptied even if no object is pending: the ledger erases records
+    of its own. Pending stays what a reader's old snapshot still holds; call
+    again later. `StorageFailed` if a file cannot be deleted: pending too.
+    """
+    with database.read() as tx:
+        keys = pending(tx)
+    for key in keys:
+        store.delete(key)
+    if not database.forget_deleted():
+        return Erasures(done=[], pending=keys)
+
+    def mark(tx: WriteTx) -> None:
+        for batch in _batches(keys):
+            tx.execute(
+                update(objects).where(objects.c.object_key.in_(batch)).values(forgotten_at=at)
+            )
+
+    if keys:
+        database.write(mark)
+    return Erasures(done=keys, pending=[])
+
+
+def _batches(keys: Sequence[str]) -> list[Sequence[str]]:
+    return [keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH)]

@@ -1,0 +1,86 @@
+"""Real stores, vaults and databases in temporary folders."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from storage.database import Database, WriteTx
+from storage.database.metadata import metadata
+from storage.keyvault import FileKeyVault
+from storage.objects import FilesystemStore, ObjectStore, SealedObjects
+from storage.tables import audit, idempotency, objects
+
+AT = datetime(2026, 11, 24, 4, 20, 21, 123000, tzinfo=UTC)
+
+
+@pytest.fixture
+def at() -> datetime:
+    return AT
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """A database with the tables of this room."""
+    opened = Database(tmp_path / "rows.sqlite3", create=True)
+    with opened.writer_engine.begin() as connection:
+        metadata.create_all(connection, tables=[objects, idempotency, audit])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> FileKeyVault:
+    return FileKeyVault.create(tmp_path / "vault.json")
+
+
+# Every implementation of the port passes the same contract (test_object_store_contract).
+STORES: dict[str, Callable[[Path], ObjectStore]] = {
+    "filesystem": lambda folder: FilesystemStore(folder / "objects", create=True),
+}
+
+
+@pytest.fixture(params=STORES)
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FilesystemStore:
+    return FilesystemStore(tmp_path / "objects", create=True)
+
+
+@pytest.fixture
+def sealed(store: FilesystemStore, vault: FileKeyVault) -> SealedObjects:
+    return SealedObjects(store, vault)
+
+
+Hold = Callable[[Database], "contextmanager[None]"]
+
+
+@pytest.fixture
+def held_writer() -> Callable[[Database], object]:
+    """`with held_writer(database):` keeps the writer busy, so that works queue up
+    and then share one commit."""
+
+    @contextmanager
+    def hold(database: Database) -> Iterator[None]:
+        started, release = threading.Event(), threading.Event()
+
+        def work(_tx: WriteTx) -> None:
+            started.set()
+            assert release.wait(30)
+
+        first: Future[None] = database.submit(work)
+        assert started.wait(30)
+        try:
+            yield
+        finally:
+            release.set()
+            first.result(30)
+
+    return hold
