@@ -50,7 +50,7 @@ bench: .venv/dev.stamp ## Measure the figures of the release, print a table, wri
 
 .PHONY: docs
 docs: .venv/dev.stamp ## Write the generated parts of docs/ anew (lifecycle diagrams)
-	@$(BIN)/python scripts/generate_docs.py
+	@$(BIN)/python -m scripts.generate_docs
 
 .PHONY: demo-clean
 demo-clean: ## Remove the demo store; the next `make run` plays the story again

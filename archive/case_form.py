@@ -150,16 +150,51 @@ _LICENSE: Final = Form(
     )
 )
 
+_CHECK: Final = Form(
+    (
+        Field("check", "检查项", Kind.WORD),
+        Field("result", "结果", Kind.WORD),
+        _optional("reasons", "原因", ListOf("reason", Kind.WORD)),
+    )
+)
+
+_BASIS: Final = Form(
+    (
+        Field("kind", "依据种类", Kind.WORD),
+        _optional("officer", "依职能查验人员", Kind.TEXT),
+        _optional("number", "人员编号", Kind.TEXT),
+        _optional("role", "职务", Kind.TEXT),
+    )
+)
+
 _VERIFICATION: Final = Form(
     (
         Field("id", "核验标识", Kind.WORD),
-        _optional("requirement", "应交材料", Kind.WORD),
+        Field("requirement", "应交材料", Kind.WORD),
         Field("item", "被核验对象", Kind.WORD),
+        Field("item_kind", "对象种类", Kind.WORD),
+        Field("item_type", "对象类型", Kind.WORD),
+        Field("route", "免交途径", Kind.WORD),
         Field("outcome", "核验结果", Kind.WORD),
-        _optional("reason", "不通过原因", Kind.WORD),
-        Field("basis", "依据", Kind.WORD),
-        _optional("grant", "授权标识", Kind.WORD),
+        Field("reasons", "不通过原因", ListOf("reason", Kind.WORD)),
+        Field("checks", "检查项目", ListOf("check", _CHECK)),
+        Field("basis", "依据", _BASIS),
+        Field("grants", "授权标识", ListOf("grant", Kind.WORD)),
+        _optional("answer", "证照来源答复记录", Kind.WORD),
+        _optional("org", "核验机构", Kind.WORD),
+        _optional("unit", "核验窗口", Kind.TEXT),
+        _optional("by_officer", "核验人", Kind.TEXT),
         Field("at", "核验时间", Kind.TIME),
+        _RECORDS,
+    )
+)
+
+_ANSWER: Final = Form(
+    (
+        Field("id", "答复标识", Kind.WORD),
+        Field("source", "来源", Kind.WORD),
+        Field("answer", "答复", Kind.WORD),
+        Field("asked_at", "查询时间", Kind.TIME),
         _RECORDS,
     )
 )
@@ -184,6 +219,13 @@ _GRANT: Final = Form(
     (
         Field("id", "授权标识", Kind.WORD),
         Field("holder", "授权主体标识", Kind.WORD),
+        Field("purpose", "用途", Kind.TEXT),
+        Field("use", "使用方式", Kind.WORD),
+        Field("approved", "授权对象", ListOf("item", Kind.WORD)),
+        _optional("person", "授权人标识", Kind.WORD),
+        _optional("capacity", "授权身份", Kind.WORD),
+        _optional("decided_at", "授权时间", Kind.TIME),
+        _optional("expires_at", "授权截止", Kind.TIME),
         Field("status", "授权状态", Kind.WORD),
         _RECORDS,
     )
@@ -236,6 +278,7 @@ CASE_FILE: Final = Form(
         Field("materials", "材料", ListOf("material", _MATERIAL)),
         Field("licenses", "电子证照", ListOf("license", _LICENSE)),
         Field("verifications", "核验", ListOf("verification", _VERIFICATION)),
+        Field("answers", "证照来源答复", ListOf("answer", _ANSWER)),
         Field("documents", "文书", ListOf("document", _DOCUMENT)),
         Field("grants", "授权", ListOf("grant", _GRANT)),
         Field("process", "管理过程", ListOf("step", _STEP)),

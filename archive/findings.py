@@ -13,7 +13,6 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     "not_a_file": ("不是普通文件或文件夹", "neither a regular file nor a folder"),
     "symlink": ("归档包内不得有符号链接", "a package holds no symbolic links"),
     "unreadable": ("无法读取", "cannot be read"),
-    "changed_while_read": ("读取过程中文件被改动", "the file changed while it was read"),
     "too_many_files": (
         "文件数超过上限（{detail}）",
         "more files than the limit of {detail}",

@@ -33,12 +33,13 @@ class Package:
 class PackageReader:
     """Collects files into a `Package` and keeps the limits. Shared by folder and ZIP."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         self.package = Package()
+        self.limit = limit
         self._texts_total = 0
 
     def full(self) -> bool:
-        return len(self.package.members) >= MAX_MEMBERS
+        return len(self.package.members) >= self.limit
 
     def note(self, code: str, path: str | None = None, detail: str | int | None = None) -> None:
         self.package.findings.append(finding(code, path, detail))
@@ -64,9 +65,9 @@ class PackageReader:
             self.package.texts[path] = b"".join(kept)
 
 
-def read_folder(root: Path) -> Package:
-    """Read every file below `root`. Never follows a link out of it."""
-    reader = PackageReader()
+def read_folder(root: Path, limit: int = MAX_MEMBERS) -> Package:
+    """Read every file below `root`, at most `limit`. Never follows a link out of it."""
+    reader = PackageReader(limit)
     with Digester() as digester:
         _walk(reader, digester, root, "", 1)
     return reader.package
@@ -84,7 +85,7 @@ def _walk(reader: PackageReader, digester: Digester, folder: Path, prefix: str, 
     for entry in entries:
         path = prefix + entry.name
         if reader.full():
-            reader.note("too_many_files", None, MAX_MEMBERS)
+            reader.note("too_many_files", None, reader.limit)
             return
         if entry.is_symlink():
             reader.note("symlink", path)
@@ -115,9 +116,9 @@ def file_blocks(path: Path, *, follow: bool = False) -> Iterator[bytes]:
             yield block
 
 
-def read_packed(path: Path) -> Package:
+def read_packed(path: Path, limit: int = MAX_MEMBERS) -> Package:
     """Read a package that was packed by `archive.stored_zip`, below one top folder."""
-    reader = PackageReader()
+    reader = PackageReader(limit)
     with Digester() as digester, path.open("rb") as stream:
 
         def take(name: str, blocks: Iterator[bytes]) -> None:
@@ -127,7 +128,7 @@ def read_packed(path: Path) -> Package:
             reader.add(digester, inner, blocks)
 
         try:
-            read_zip(stream, MAX_MEMBERS, take)
+            read_zip(stream, limit, take)
         except ZipRefused as error:
             reader.note("zip_invalid", None, str(error))
     return reader.package

@@ -84,12 +84,41 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "verifications": Rule(
         "verification.",
-        _same("requirement", "item", "outcome", "reason", "basis", "grant"),
+        _same(
+            "requirement",
+            "item",
+            "item_kind",
+            "item_type",
+            "route",
+            "outcome",
+            "reasons",
+            "checks",
+            "basis",
+            "grants",
+            "answer",
+            "org",
+            "unit",
+            "by_officer",
+        ),
         {},
     ),
-    # A document rests on the record that it renders: a verification, an event.
+    "answers": Rule("license.answered", _same("source", "answer", "asked_at"), {}),
+    # A document rests on the record that it renders: its own, a verification, an event.
     "documents": Rule("", {}, {}, own=False),
-    "grants": Rule("grant.", _same("holder"), _same("status")),
+    "grants": Rule(
+        "grant.",
+        _same("holder"),
+        _same(
+            "purpose",
+            "use",
+            "approved",
+            "person",
+            "capacity",
+            "decided_at",
+            "expires_at",
+            "status",
+        ),
+    ),
 }
 
 

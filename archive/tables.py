@@ -18,5 +18,8 @@ exports = Table(
     Column("payload_bytes", BigInteger, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("entry_id", Id, nullable=False),
+    # The packed package, sealed, while it waits to be fetched; null when it was
+    # written to a folder, and when the time to fetch it is over.
+    Column("object_key", String(128), ForeignKey("objects.object_key"), nullable=True),
 )
 Index("ix_exports_case_id", exports.c.case_id)

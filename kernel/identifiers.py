@@ -54,7 +54,7 @@ def parse_citizen_number(text: str, today: date) -> date:
     """Check an 18-character citizen number and return the birth date inside it.
 
     `today` is the date in China at the time of the request; a birth after it is
-    refused. The form, the check character, then the date are looked at.
+    refused. An impossible date is named before a wrong check character: it says more.
     """
     _match(_CITIZEN, text, "citizen_number")
     return _born(text, today, "citizen_number")
@@ -62,12 +62,12 @@ def parse_citizen_number(text: str, today: date) -> date:
 
 def _born(text: str, today: date, what: str) -> date:
     """The date at positions 7 to 14 of an 18-character number with its check character."""
-    if citizen_check_character(text[:17]) != text[17]:
-        raise CheckCharacterWrong(what=what)
     try:
         born = date(int(text[6:10]), int(text[10:12]), int(text[12:14]))
     except ValueError:
         raise BirthDateImpossible(what=what) from None
+    if citizen_check_character(text[:17]) != text[17]:
+        raise CheckCharacterWrong(what=what)
     if born > today:
         raise BirthDateInFuture(what=what)
     return born

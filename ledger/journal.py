@@ -6,17 +6,18 @@ place in the log. Erasing an entity destroys the keys of all its records.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from kernel.canonical import JsonValue, NotCanonical, Record, canonical_bytes
 from kernel.clock import time_text
-from kernel.ids import IdKind, new_id
+from kernel.ids import IdKind, new_id, new_ids
+from ledger.bulk import BulkInsert
 from ledger.errors import EntryUnknown, ErasurePending, RecordInvalid, RecordTooLarge
 from ledger.leaves import SALT_SIZE, blinded_leaf, is_kind, public_leaf
 from ledger.tables import ledger_entries
@@ -29,7 +30,13 @@ PUBLIC_ENTITY = "log"
 ENDED = "ended"
 _NONCE = 12
 _KEY = 32
-_RANDOM = SALT_SIZE + _KEY + _NONCE
+_NONCE_AT = SALT_SIZE + _KEY
+_RANDOM = _NONCE_AT + _NONCE
+_INSERT = BulkInsert(
+    ledger_entries,
+    ["entry_id", "entity", "kind", "public", "leaf", "sealed", "wrapped_key", "key_epoch"],
+    ["at"],
+)
 # A receipt nests the record one deeper, and canonical form allows 16 levels.
 _BRACKETS_SAFE = 15
 _ENDED_CHUNK = 2_000  # indexes in one `ended` leaf: 40 kB at most
@@ -69,14 +76,25 @@ class Journal:
         moment = time_text(at)
         random = os.urandom(_RANDOM * len(rows))
         entries: list[JournalEntry] = []
-        values: list[Mapping[str, Any]] = []
-        for number, (kind, entity, body) in enumerate(rows):
-            start = number * _RANDOM
-            entry = JournalEntry(new_id(IdKind.ENTRY), entity, kind, at)
-            entries.append(entry)
+        values: list[tuple[Any, ...]] = []
+        start = 0
+        for entry_id, (kind, entity, body) in zip(
+            new_ids(IdKind.ENTRY, len(rows)), rows, strict=True
+        ):
             canonical = _canonical(kind, entity, moment, body)
-            values.append(self._sealed_row(entry, canonical, random[start : start + _RANDOM]))
-        self._insert(tx, values)
+            salt = random[start : start + SALT_SIZE]
+            key = random[start + SALT_SIZE : start + _NONCE_AT]
+            start += _RANDOM
+            nonce = random[start - _NONCE : start]
+            context = entry_id.encode()
+            wrapped = self._vault.wrap(key, context)
+            sealed = nonce + AESGCM(key).encrypt(nonce, salt + canonical, context)
+            leaf = blinded_leaf(salt, canonical)
+            values.append(
+                (entry_id, entity, kind, False, leaf, sealed, wrapped.blob, wrapped.epoch)
+            )
+            entries.append(JournalEntry(entry_id, entity, kind, at))
+        self._insert(tx, at, values)
         return entries
 
     def publish(
@@ -96,7 +114,7 @@ class Journal:
             raise RecordInvalid(reason="the key at is reserved")
         leaf = public_leaf(kind, {"at": time_text(at), **body})
         entry = JournalEntry(new_id(IdKind.ENTRY), entity, kind, at)
-        self._insert(tx, [_row(entry, leaf, public=True)])
+        self._insert(tx, at, [(entry.entry_id, entity, kind, True, leaf, None, None, None)])
         return entry
 
     def erase(self, tx: WriteTx, at: datetime, entity: str) -> JournalEntry:
@@ -147,49 +165,10 @@ class Journal:
             raise EntryUnknown()
         return JournalEntry(row["entry_id"], entity, ENDED, row["at"])
 
-    def _sealed_row(
-        self, entry: JournalEntry, canonical: bytes, random: bytes
-    ) -> Mapping[str, Any]:
-        salt = random[:SALT_SIZE]
-        key = random[SALT_SIZE : SALT_SIZE + _KEY]
-        nonce = random[SALT_SIZE + _KEY :]
-        context = entry.entry_id.encode()
-        wrapped = self._vault.wrap(key, context)
-        return _row(
-            entry,
-            blinded_leaf(salt, canonical),
-            public=False,
-            sealed=nonce + AESGCM(key).encrypt(nonce, salt + canonical, context),
-            wrapped_key=wrapped.blob,
-            key_epoch=wrapped.epoch,
-        )
-
-    def _insert(self, tx: WriteTx, values: Sequence[Mapping[str, Any]]) -> None:
+    def _insert(self, tx: WriteTx, at: datetime, values: list[tuple[Any, ...]]) -> None:
         if values:
-            tx.insert_many(insert(ledger_entries), values)
+            _INSERT.run(tx, values, {"at": at})
             tx.after_commit(self._wake)
-
-
-def _row(
-    entry: JournalEntry,
-    leaf: bytes,
-    *,
-    public: bool,
-    sealed: bytes | None = None,
-    wrapped_key: bytes | None = None,
-    key_epoch: int | None = None,
-) -> Mapping[str, Any]:
-    return {
-        "entry_id": entry.entry_id,
-        "entity": entry.entity,
-        "kind": entry.kind,
-        "public": public,
-        "leaf": leaf,
-        "sealed": sealed,
-        "wrapped_key": wrapped_key,
-        "key_epoch": key_epoch,
-        "at": entry.at,
-    }
 
 
 def _canonical(kind: str, entity: str, moment: str, body: Record) -> bytes:

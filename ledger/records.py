@@ -1,12 +1,14 @@
 """Opens sealed records and checks them: against their leaf, and their leaf against the log."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import NoneType
+from typing import Any, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, bindparam, literal_column, select
 
 from kernel.canonical import JsonValue, NotCanonical, parse_record
 from kernel.clock import time_text
@@ -23,8 +25,11 @@ from ledger.merkle import leaf_hash
 from ledger.reader import Inclusion, LogReader
 from ledger.tables import ledger_entries
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
 from storage.errors import KeyMissing, ObjectCorrupt
 from storage.keyvault import KeyVault, WrappedKey
+
+Row: TypeAlias = RowMapping | Mapping[str, Any]
 
 _NONCE = 12
 # A damaged SQLite row may hold any type in any column.
@@ -41,6 +46,19 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "shard": (str, NoneType),
     "leaf_index": (int, NoneType),
 }
+
+_COLUMNS = ledger_entries.c
+_OF_ENTITY = select(ledger_entries).where(
+    _COLUMNS.entity == bindparam("entity"), _COLUMNS.public.is_(False)
+)
+# On every verification's path: compiled once.
+_BY_ENTRY = Prepared(select(ledger_entries).where(_COLUMNS.entry_id == bindparam("entry_id")))
+_LATEST = Prepared(
+    _OF_ENTITY.order_by(_COLUMNS.position.desc())
+    .limit(literal_column("1"))
+    .offset(literal_column("0"))  # SQLite's dialect would make a parameter of it
+)
+_HISTORY = Prepared(_OF_ENTITY.order_by(_COLUMNS.position))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +90,26 @@ class Records:
 
     def open(self, tx: ReadTx, entry_id: str) -> OpenedRecord:
         """The record of this entry. `EntryUnknown`, `RecordErased` or `RecordCorrupt`."""
-        row = tx.one(select(ledger_entries).where(ledger_entries.c.entry_id == entry_id))
-        if row is None:
-            raise EntryUnknown()
-        return open_row(self._vault, row)
+        return self._opened(tx, _BY_ENTRY, {"entry_id": entry_id})[0]
 
     def latest(self, tx: ReadTx, entity: str) -> OpenedRecord:
         """The newest record of an entity: the one whose status counts."""
-        columns = ledger_entries.c
-        row = tx.one(
-            select(ledger_entries)
-            .where(columns.entity == entity, columns.public.is_(False))
-            .order_by(columns.position.desc())
-            .limit(1)
-        )
-        if row is None:
-            raise EntryUnknown()
-        return open_row(self._vault, row)
+        return self._opened(tx, _LATEST, {"entity": entity})[0]
 
     def history(self, tx: ReadTx, entity: str) -> list[OpenedRecord]:
         """All records of an entity, oldest first. `EntryUnknown` if there is none."""
-        columns = ledger_entries.c
-        rows = tx.all(
-            select(ledger_entries)
-            .where(columns.entity == entity, columns.public.is_(False))
-            .order_by(columns.position)
-        )
+        return self._opened(tx, _HISTORY, {"entity": entity})
+
+    def _opened(
+        self, tx: ReadTx, statement: Prepared, parameters: Mapping[str, Any]
+    ) -> list[OpenedRecord]:
+        try:
+            rows: Sequence[Row] = statement.all(tx, parameters)
+        except (ValueError, TypeError) as error:
+            # A damaged row holds what no column type can read.
+            raise RecordCorrupt(
+                entry=parameters.get("entry_id"), reason="the row cannot be read"
+            ) from error
         if not rows:
             raise EntryUnknown()
         return [open_row(self._vault, row) for row in rows]
@@ -118,7 +130,7 @@ class Records:
         return inclusion
 
 
-def open_row(vault: KeyVault, row: RowMapping) -> OpenedRecord:
+def open_row(vault: KeyVault, row: Row) -> OpenedRecord:
     """Open one row of `ledger_entries` and compare every column with the record.
 
     `RecordErased`: its key was destroyed. `RecordCorrupt`: key, seal, canonical
@@ -149,7 +161,7 @@ def open_row(vault: KeyVault, row: RowMapping) -> OpenedRecord:
     return _opened(row, body, salt, canonical)
 
 
-def _open_public(row: RowMapping) -> OpenedRecord:
+def _open_public(row: Row) -> OpenedRecord:
     try:
         leaf = parse_leaf(row["leaf"])
     except (LeafMalformed, NotCanonical) as error:
@@ -161,9 +173,7 @@ def _open_public(row: RowMapping) -> OpenedRecord:
     return _opened(row, leaf.body, b"", row["leaf"])
 
 
-def _opened(
-    row: RowMapping, body: dict[str, JsonValue], salt: bytes, canonical: bytes
-) -> OpenedRecord:
+def _opened(row: Row, body: dict[str, JsonValue], salt: bytes, canonical: bytes) -> OpenedRecord:
     return OpenedRecord(
         entry_id=row["entry_id"],
         entity=row["entity"],

@@ -126,6 +126,7 @@ def ask_licenses(
                         issued_at=license_.valid_from,
                         valid_from=license_.valid_from,
                         valid_until=license_.valid_until,
+                        item=license_.license_id,
                     )
                     for license_ in answer.licenses
                 ]
@@ -241,6 +242,7 @@ def _materials(tx: ReadTx, case: CaseView, facts: CaseFacts) -> tuple[MaterialCa
             registered_at=row["registered_at"],
             issued_at=row["issued_at"],
             valid_until=row["valid_until"],
+            item=row["material_id"],
         )
         for row in rows
         if row["status"] != MaterialState.ERASED
@@ -267,6 +269,7 @@ def _issued_here(room: MaterialsRoom, tx: ReadTx, facts: CaseFacts) -> tuple[Lic
             issued_at=view.valid_from,
             valid_from=view.valid_from,
             valid_until=view.valid_until,
+            item=view.license_id,
         )
         for party in sorted({facts.applicant, *facts.people})
         for view in room.licenses.of_holder(tx, party)

@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, insert, select
 
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal
+from ledger.tables import ledger_entries
 from materials_api.cases import case_for
 from materials_api.document_kinds import DocumentKind
 from materials_api.errors import DocumentUnknown
@@ -65,8 +66,10 @@ def documents_of(tx: ReadTx, case_id: str) -> list[DocumentRow]:
     """The documents of a case in the order in which they were made."""
     rows = tx.all(
         select(case_documents)
+        # Times may be equal; the journal's order never is.
+        .outerjoin(ledger_entries, ledger_entries.c.entry_id == case_documents.c.entry_id)
         .where(case_documents.c.case_id == case_id)
-        .order_by(case_documents.c.at, case_documents.c.document_id)
+        .order_by(case_documents.c.at, ledger_entries.c.position, case_documents.c.document_id)
     )
     return [_view(row) for row in rows]
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import ColumnElement, RowMapping, and_, false, select
+from sqlalchemy import ColumnElement, and_, bindparam, false, select
 
 from kernel.principals import Principal, Role
+from ledger.records import Row
 from materials_api.case_lifecycle import CaseOutcome, CaseState, outcome_of
 from materials_api.catalogue.model import Catalogue, Matter
 from materials_api.errors import (
@@ -21,6 +22,9 @@ from materials_api.paging import Page, page_of
 from materials_api.room import MaterialsRoom
 from materials_api.tables import case_events, cases, catalogue_versions
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
+
+_BY_ID = Prepared(select(cases).where(cases.c.case_id == bindparam("case")))
 
 ARCHIVED = frozenset({CaseState.CLOSED, CaseState.FILED})
 
@@ -54,7 +58,7 @@ class CaseView:
 class CaseEventView:
     sequence: int
     event: str
-    state: str
+    state: CaseState
     at: datetime
     role: str
     entry_id: str
@@ -66,7 +70,11 @@ def case_for(tx: ReadTx, principal: Principal, case_id: str) -> CaseView:
     An applicant sees the holder's own cases, anything else is `CaseUnknown`;
     a window or department those of its body; the archive those that are closed.
     """
-    case = load_case(tx, case_id)
+    return visible_to(principal, load_case(tx, case_id))
+
+
+def visible_to(principal: Principal, case: CaseView) -> CaseView:
+    """The case, if this caller may see it: the rule of `case_for`."""
     if principal.role is Role.APPLICANT:
         if principal.holder is None or case.applicant != principal.holder:
             raise CaseUnknown()
@@ -86,13 +94,13 @@ def case_for(tx: ReadTx, principal: Principal, case_id: str) -> CaseView:
 
 def load_case(tx: ReadTx, case_id: str) -> CaseView:
     """The case whoever asks: for use cases that have checked who does. `CaseUnknown`."""
-    row = tx.one(select(cases).where(cases.c.case_id == case_id))
+    row = _BY_ID.one(tx, {"case": case_id})
     if row is None:
         raise CaseUnknown()
     return view_of(row)
 
 
-def view_of(row: RowMapping) -> CaseView:
+def view_of(row: Row) -> CaseView:
     """A row of `cases` as a view."""
     return CaseView(
         case_id=row["case_id"],
@@ -144,7 +152,12 @@ def events_of(tx: ReadTx, case_id: str) -> list[CaseEventView]:
     )
     return [
         CaseEventView(
-            row["sequence"], row["event"], row["state"], row["at"], row["role"], row["entry_id"]
+            row["sequence"],
+            row["event"],
+            CaseState(row["state"]),
+            row["at"],
+            row["role"],
+            row["entry_id"],
         )
         for row in rows
     ]
@@ -152,7 +165,7 @@ def events_of(tx: ReadTx, case_id: str) -> list[CaseEventView]:
 
 def outcome(events: Sequence[CaseEventView]) -> CaseOutcome | None:
     """How the case was decided, or None."""
-    return outcome_of(CaseState(event.state) for event in events)
+    return outcome_of(event.state for event in events)
 
 
 def rules_of(room: MaterialsRoom, tx: ReadTx, case: CaseView) -> tuple[Catalogue, Matter]:

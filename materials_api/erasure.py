@@ -7,6 +7,7 @@ so. Forgetting: ciphertexts are deleted and the write-ahead log is emptied.
 Until the last it is `pending`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -47,8 +48,11 @@ class ErasureState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
+    """How far an erasure has come. `last_record`: the entry that must be in the log first."""
+
     material_id: str
     state: ErasureState
+    last_record: str | None = None
 
 
 def request_erasure(
@@ -67,7 +71,8 @@ def request_erasure(
     _check_retention(tx, at, row)
     change_state(room, tx, at, principal, row, MaterialEvent.ERASE)
     tx.execute(insert(erasures), {"material_id": material_id, "requested_at": at})
-    return Erasure(material_id, ErasureState.PENDING)
+    last = room.ledger.records.latest(tx, material_id)
+    return Erasure(material_id, ErasureState.PENDING, last.entry_id)
 
 
 def erasure_of(tx: ReadTx, material_id: str) -> Erasure:
@@ -103,26 +108,29 @@ def continue_erasures(room: MaterialsRoom, at: datetime) -> int:
     left = 0
     for material_id in waiting:
         try:
-            room.database.write(lambda tx, item=material_id: _seal(room, tx, at, item))
+            room.database.write(_sealing(room, at, material_id))
         except ErasurePending:
             left += 1
     finish_erasures(room.database, room.objects.store, at)
     return left
 
 
-def _seal(room: MaterialsRoom, tx: WriteTx, at: datetime, material_id: str) -> None:
-    """Destroy the keys of records and files; `ErasurePending` changes nothing."""
-    room.ledger.journal.erase(tx, at, material_id)
-    keys = [
-        row["object_key"]
-        for row in tx.all(
+def _sealing(room: MaterialsRoom, at: datetime, material_id: str) -> Callable[[WriteTx], None]:
+    def seal(tx: WriteTx) -> None:
+        """Destroy the keys of records and files; `ErasurePending` changes nothing."""
+        room.ledger.journal.erase(tx, at, material_id)
+        rows = tx.all(
             select(material_files.c.object_key).where(material_files.c.material_id == material_id)
         )
-    ]
-    for object_key in keys:
-        registry.erase(tx, at, object_key)
-    tx.execute(delete(uploads).where(uploads.c.object_key.in_(keys)))
-    tx.execute(update(erasures).where(erasures.c.material_id == material_id).values(sealed_at=at))
+        keys = [row["object_key"] for row in rows]
+        for object_key in keys:
+            registry.erase(tx, at, object_key)
+        tx.execute(delete(uploads).where(uploads.c.object_key.in_(keys)))
+        tx.execute(
+            update(erasures).where(erasures.c.material_id == material_id).values(sealed_at=at)
+        )
+
+    return seal
 
 
 def _check_asker(tx: ReadTx, principal: Principal, material_id: str) -> None:

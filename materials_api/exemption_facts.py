@@ -58,6 +58,7 @@ class MaterialCandidate:
     registered_at: datetime
     issued_at: datetime | None = None
     valid_until: datetime | None = None
+    item: str | None = None  # its id, never shown before consent
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class LicenseCandidate:
     issued_at: datetime | None = None
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    item: str | None = None  # its id, if it was issued here
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from the environment.
 from dataclasses import dataclass, field
 from datetime import date
 
+from materials_api.grant_limits import GrantLimits
+
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
@@ -70,6 +72,7 @@ class Limits:
     holidays: frozenset[date] = field(default_factory=frozenset)
     extra_working_days: frozenset[date] = field(default_factory=frozenset)
 
+    grants: GrantLimits = field(default_factory=GrantLimits)
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
     manifest: ManifestLimits = field(default_factory=ManifestLimits)
 

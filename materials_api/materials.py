@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import RowMapping, and_, select
+from sqlalchemy import ColumnElement, RowMapping, and_, select
 
 from kernel.canonical import JsonValue
 from kernel.clock import parse_time
 from kernel.principals import Principal, Role
 from ledger.errors import RecordErased
-from ledger.records import OpenedRecord
+from ledger.records import OpenedRecord, Row
 from materials_api.cases import case_for, load_case
 from materials_api.catalogue.terms import MaterialForm, PartyRole, Provenance
 from materials_api.errors import MaterialUnknown, RecordMismatch
@@ -112,10 +112,7 @@ def open_material(room: MaterialsRoom, tx: ReadTx, material_id: str) -> Material
         .order_by(material_files.c.position)
     )
     parties = tx.all(select(material_parties).where(material_parties.c.material_id == material_id))
-    try:
-        return _facts(row, files, parties, record, latest)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordMismatch(entity=material_id) from error
+    return read_material(row, files, parties, record, latest)
 
 
 def material_for(
@@ -156,10 +153,11 @@ def list_own(
     tx: ReadTx, holder: str, *, type_: str | None, cursor: str | None, limit: int
 ) -> Page[MaterialRow]:
     """What belongs to this holder, or was handed in by it; newest first."""
-    own = materials.c.material_id.in_(
-        select(material_parties.c.material_id).where(material_parties.c.party_id == holder)
-    )
-    where = [own]
+    where: list[ColumnElement[bool]] = [
+        materials.c.material_id.in_(
+            select(material_parties.c.material_id).where(material_parties.c.party_id == holder)
+        )
+    ]
     if type_ is not None:
         where.append(materials.c.type == type_)
     page = page_of(
@@ -184,7 +182,9 @@ def materials_of_case(tx: ReadTx, case_id: str) -> list[MaterialRow]:
 
 
 def open_or_row(room: MaterialsRoom, tx: ReadTx, view: MaterialRow) -> MaterialFacts | MaterialRow:
-    """The opened material, or only its row when its records were erased."""
+    """The opened material, or only its row when it was erased."""
+    if view.state is MaterialState.ERASED:
+        return view
     try:
         return open_material(room, tx, view.material_id)
     except RecordErased:
@@ -216,10 +216,25 @@ def _is_holder(tx: ReadTx, principal: Principal, row: RowMapping) -> bool:
     return load_case(tx, row["case_id"]).applicant == principal.holder
 
 
+def read_material(
+    row: Row,
+    file_rows: Sequence[Row],
+    party_rows: Sequence[Row],
+    record: OpenedRecord,
+    latest: OpenedRecord,
+) -> MaterialFacts:
+    """The material of these rows and records, compared; `RecordMismatch` when the
+    records are no material's. The rows may come from any query."""
+    try:
+        return _facts(row, file_rows, party_rows, record, latest)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordMismatch(entity=record.entity) from error
+
+
 def _facts(
-    row: RowMapping,
-    file_rows: Sequence[RowMapping],
-    party_rows: Sequence[RowMapping],
+    row: Row,
+    file_rows: Sequence[Row],
+    party_rows: Sequence[Row],
     record: OpenedRecord,
     latest: OpenedRecord,
 ) -> MaterialFacts:
@@ -283,7 +298,7 @@ def _facts(
     return replace(facts, agrees=agrees)
 
 
-def _file(position: int, item: Mapping[str, JsonValue], stored: RowMapping) -> FileFacts:
+def _file(position: int, item: Mapping[str, JsonValue], stored: Row) -> FileFacts:
     digests = _mapping(item["digests"])
     size = item["size"]
     if not isinstance(size, int):

@@ -7,6 +7,7 @@ behind the same `Authenticator` port.
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -14,7 +15,6 @@ from typing import Any, Protocol
 
 from sqlalchemy import (
     ColumnElement,
-    RowMapping,
     bindparam,
     exists,
     insert,
@@ -37,6 +37,7 @@ from parties.errors import (
 from parties.tables import capacities, credentials
 from storage.database import ReadTx, WriteTx
 from storage.database.metadata import UtcDateTime
+from storage.database.prepared import Prepared
 
 PREFIX = "mj_"
 _SECRET_BYTES = 32
@@ -82,26 +83,29 @@ def _in_force(holder: Any, person: Any, capacity: Any, at: Any) -> ColumnElement
     )
 
 
-# One indexed select per request. For a credential that acts for another it also
-# asks whether that authority is still in force, so that it ends at once.
+# One indexed select per request, compiled once. For a credential that acts for
+# another it also asks whether that authority is still in force, so that it ends
+# at once.
 _c = credentials.c
-_BY_SECRET = select(
-    _c.credential_id,
-    _c.role,
-    _c.org,
-    _c.unit,
-    _c.officer,
-    _c.person,
-    _c.holder,
-    _c.capacity,
-    _c.expires_at,
-    _c.revoked_at,
-    or_(
-        _c.capacity.is_(None),
-        _c.capacity == Capacity.SELF.value,
-        _in_force(_c.holder, _c.person, _c.capacity, bindparam("at", type_=UtcDateTime)),
-    ).label("acting"),
-).where(_c.secret_sha256 == bindparam("digest"))
+_BY_SECRET = Prepared(
+    select(
+        _c.credential_id,
+        _c.role,
+        _c.org,
+        _c.unit,
+        _c.officer,
+        _c.person,
+        _c.holder,
+        _c.capacity,
+        _c.expires_at,
+        _c.revoked_at,
+        or_(
+            _c.capacity.is_(None),
+            _c.capacity == bindparam("self"),
+            _in_force(_c.holder, _c.person, _c.capacity, bindparam("at", type_=UtcDateTime)),
+        ).label("acting"),
+    ).where(_c.secret_sha256 == bindparam("digest"))
+)
 
 
 class Credentials:
@@ -168,11 +172,8 @@ class Credentials:
         """The principal behind `secret`, valid during [created_at, expires_at)."""
         if _SECRET.fullmatch(secret) is None:
             raise CredentialUnknown()
-        row = (
-            tx.execute(_BY_SECRET, {"digest": sha256(secret.encode()).digest(), "at": at})
-            .mappings()
-            .one_or_none()
-        )
+        digest = sha256(secret.encode()).digest()
+        row = _BY_SECRET.one(tx, {"digest": digest, "at": at, "self": Capacity.SELF.value})
         if row is None:
             raise CredentialUnknown()
         if row["revoked_at"] is not None:
@@ -212,7 +213,7 @@ def _applicant(
     return holder, capacity
 
 
-def _principal(row: RowMapping) -> Principal:
+def _principal(row: Mapping[str, Any]) -> Principal:
     return Principal(
         subject=row["credential_id"],
         role=Role(row["role"]),

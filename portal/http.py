@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from materials_api.upload_reasons import UPLOAD_REASONS
 from parties.http.access import public
 from portal.errors import PageUnknown
 from portal.language import Language, choose
@@ -81,7 +82,10 @@ def routes(state: PortalState, *, openapi_url: str = "/openapi.json") -> APIRout
 
     @router.api_route("/upload", methods=["GET", "HEAD"])
     def upload(lang: Asked = None, accept: Accepted = None) -> Response:
-        return page("upload.html", choose(lang, accept), "/upload")
+        language = choose(lang, accept)
+        column = 0 if language is Language.ZH else 1
+        reasons = [(code.value, words[column]) for code, words in UPLOAD_REASONS.items()]
+        return page("upload.html", language, "/upload", reasons=reasons)
 
     @router.api_route("/docs", methods=["GET", "HEAD"])
     def docs(lang: Asked = None, accept: Accepted = None) -> Response:

@@ -144,6 +144,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "back_scan": ("历史档案扫描件", "Scan of back files"),
     "certified_copy": ("与原件核对一致", "Certified copy, compared with the original"),
     "certified_by": ("核对人", "Compared by"),
+    "certified_hint": ("不填则为凭证上的经办人员。", "Empty: the officer of the credential."),
     "issued_at": ("签发日期", "Date on the document"),
     "valid_until": ("有效期至", "Valid to the end of"),
     "party": ("当事人", "Party"),

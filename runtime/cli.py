@@ -211,3 +211,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(141)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

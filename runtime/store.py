@@ -24,7 +24,7 @@ from license_service.room import LicenseRoom
 from license_service.sources import LocalSource
 from license_service.tables import licenses as license_rows
 from materials_api.adoption import adopt
-from materials_api.catalogue.loader import load_default
+from materials_api.catalogue.loader import load_catalogue
 from materials_api.limits import MIB, Limits
 from materials_api.room import MaterialsRoom
 from materials_api.tables import cases as case_rows
@@ -83,7 +83,7 @@ class Store:
             parties=self.parties,
             licenses=self.licenses,
             license_source=self.license_source,
-            catalogue=load_default(frozenset(self.licenses.kinds.keys())),
+            catalogue=load_catalogue(known_kinds=frozenset(kind.key for kind in self.licenses.kinds)),
             limits=replace(Limits(), upload_bytes=settings.upload_limit_mib * MIB),
         )
         self.license_room = LicenseRoom(
@@ -205,7 +205,7 @@ def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
         raise StoreExists(path=str(data))
     data.mkdir(parents=True, exist_ok=True)
     (data / KEYS).mkdir(mode=0o700)
-    (data / OBJECTS).mkdir()
+    FilesystemStore(data / OBJECTS, create=True)
     (data / EXPORTS).mkdir()
     vault = FileKeyVault.create(data / KEYS / VAULT)
     database = Database(data / DATABASE, create=True)

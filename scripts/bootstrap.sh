@@ -48,7 +48,7 @@ find_python() {
 }
 
 install_uv() {
-    if [ -x .uv/bin/uv ] && [ .uv/ready -nt scripts/uv-requirements.txt ]; then return; fi
+    if [ -x .uv/bin/uv ] && cmp -s scripts/uv-requirements.txt .uv/ready; then return; fi
     find_python
     "$python" -c 'import venv, ensurepip' 2>/dev/null ||
         fail "the system package python3-venv is missing (Python's venv and ensurepip modules)." \
@@ -60,7 +60,7 @@ install_uv() {
         --only-binary :all: --no-deps --requirement scripts/uv-requirements.txt ||
         fail "pip could not install uv; its own words stand above." \
             "If the package index is not reachable, name another: PIP_INDEX_URL=https://mirror/simple make ..."
-    touch .uv/ready
+    cp scripts/uv-requirements.txt .uv/ready
 }
 
 # uv reads its own variables; pip's settings of this machine are handed over where it has none.

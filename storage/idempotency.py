@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from sqlalchemy import bindparam, insert, select
 
-from storage.database import Database, WriteTx
+from storage.database import Database, ReadTx, WriteTx
 from storage.database.prepared import Prepared
 from storage.errors import IdempotencyMismatch
 from storage.tables import idempotency
@@ -64,17 +64,14 @@ def once(
     def attempt(tx: WriteTx) -> Reply:
         if key is None:
             return work(tx)
-        asked = {"principal": key.principal, "route": key.route, "key": key.key}
-        known = _KNOWN.one(tx, asked)
+        known = remembered(tx, key)
         if known is not None:
-            if known["body_sha256"] != key.body_sha256:
-                raise IdempotencyMismatch()
-            return Reply(known["status"], known["reply"], replayed=True)
+            return known
         reply = work(tx)
         _REMEMBER.run(
             tx,
             {
-                **asked,
+                **_asked(key),
                 "body_sha256": key.body_sha256,
                 "status": reply.status,
                 "reply": reply.body,
@@ -84,3 +81,20 @@ def once(
         return reply
 
     return database.write(attempt)
+
+
+def remembered(tx: ReadTx, key: RequestKey) -> Reply | None:
+    """The reply remembered under `key`, or None; `IdempotencyMismatch` for another body.
+
+    For use cases that read much before they write: `once` looks again.
+    """
+    known = _KNOWN.one(tx, _asked(key))
+    if known is None:
+        return None
+    if known["body_sha256"] != key.body_sha256:
+        raise IdempotencyMismatch()
+    return Reply(known["status"], known["reply"], replayed=True)
+
+
+def _asked(key: RequestKey) -> dict[str, str]:
+    return {"principal": key.principal, "route": key.route, "key": key.key}

@@ -65,6 +65,7 @@ def _retention(
     return found
 
 
+Version: TypeAlias = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.\-]{0,31}$")]
 Key: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")]
 BasicCode: TypeAlias = Annotated[str, AfterValidator(_basic_code)]
 CreditCode: TypeAlias = Annotated[str, AfterValidator(_credit_code)]

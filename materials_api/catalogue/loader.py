@@ -13,9 +13,10 @@ from typing import TypeVar
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from kernel.canonical import NotCanonical
 from materials_api.catalogue.consistency import findings
 from materials_api.catalogue.errors import CatalogueInvalid, Problem, ProblemCode
-from materials_api.catalogue.fields import Strict
+from materials_api.catalogue.fields import Strict, Version
 from materials_api.catalogue.model import Catalogue, MaterialType, Matter, Register
 from materials_api.catalogue.requirements import Requirement
 from materials_api.catalogue.yaml_reader import MAX_CHARACTERS, Document, Path, read
@@ -26,7 +27,7 @@ M = TypeVar("M", bound=Strict)
 
 
 class _Head(Strict):
-    version: str
+    version: Version
     common: tuple[Requirement, ...] = ()
 
 
@@ -125,6 +126,13 @@ def load_catalogue(
         problem = Problem(finding.code, document.file, line, key, finding.zh, finding.en)
         if problem not in collector.problems:
             collector.problems.append(problem)
+    try:
+        hashed = bool(catalogue.sha256)
+    except NotCanonical:
+        hashed = False
+    if not hashed:
+        zh, en = "目录的规范形式超过 1 MiB", "the canonical form of the catalogue is over 1 MiB"
+        collector.note(ProblemCode.FILE_TOO_LARGE, "catalogue.yaml", zh, en)
     if collector.problems:
         raise CatalogueInvalid(collector.problems)
     return catalogue

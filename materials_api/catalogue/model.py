@@ -31,6 +31,7 @@ from materials_api.catalogue.fields import (
     Retention,
     Strict,
     Text,
+    Version,
     fail,
 )
 from materials_api.catalogue.requirements import MaterialType, Register, Requirement
@@ -152,7 +153,7 @@ class Matter(Strict):
 class Catalogue(Strict):
     """The whole catalogue. `version` is what its editors call it, e.g. `2026.11`."""
 
-    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.\-]{0,31}$")
+    version: Version
     registers: tuple[Register, ...]
     types: tuple[MaterialType, ...]
     matters: tuple[Matter, ...]

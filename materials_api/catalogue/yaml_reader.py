@@ -135,6 +135,9 @@ def read(file: str, text: str) -> tuple[Document | None, list[Problem]]:
         zh, en = "文件过大（上限 1 MiB）", "the file is over 1 MiB"
         return None, [Problem(ProblemCode.FILE_TOO_LARGE, file, 0, "(root)", zh, en)]
     reader = _Reader(file)
+    if _nesting(text) > 8 * MAX_DEPTH:
+        reader.note(ProblemCode.YAML_FEATURE, 0, (), "嵌套过深", "nested too deep")
+        return None, reader.problems
     try:
         _refuse_features(reader, text)
         if reader.problems:
@@ -155,6 +158,15 @@ def read(file: str, text: str) -> tuple[Document | None, list[Problem]]:
     if reader.problems:
         return None, reader.problems
     return Document(file, value, reader.lines), []
+
+
+def _nesting(text: str) -> int:
+    """How deep brackets nest, wherever they stand. The parser's time grows with its square."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _refuse_features(reader: _Reader, text: str) -> None:

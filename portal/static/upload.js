@@ -13,6 +13,8 @@
   const submit = form.querySelector("button[type=submit]");
   const chinese = document.documentElement.lang.startsWith("zh");
   let request = null;
+  // One key per form as it stands: sending it again after a broken connection registers once.
+  let attempt = null;
 
   // Text only, never markup: what comes back may hold names that a sender chose.
   const element = (name, text, attributes = {}) => {
@@ -30,6 +32,13 @@
     result.focus();
   };
 
+  const newAttempt = () =>
+    [...crypto.getRandomValues(new Uint8Array(16))].map((n) => n.toString(16).padStart(2, "0")).join("");
+
+  form.addEventListener("input", () => {
+    attempt = null;
+  });
+
   // --- choices ---------------------------------------------------------------------
 
   const loadTypes = async () => {
@@ -41,7 +50,7 @@
       if (!answer.ok) throw new Error(String(answer.status));
       const page = await answer.json();
       for (const type of page.items) {
-        const label = chinese ? `${type.name_zh}（${type.key}）` : `${type.name_en} (${type.key})`;
+        const label = chinese ? `${type.name.zh}（${type.key}）` : `${type.name.en} (${type.key})`;
         select.append(element("option", label, { value: type.key }));
       }
       next = page.next;
@@ -96,9 +105,7 @@
   const certified = form.elements.namedItem("provenance");
   const certifiedBy = document.getElementById("certified");
   const toggleCertified = () => {
-    const needed = certified.value === "certified_copy";
-    certifiedBy.hidden = !needed;
-    form.elements.namedItem("certified_by").required = needed;
+    certifiedBy.hidden = certified.value !== "certified_copy";
   };
   certified.addEventListener("change", toggleCertified);
 
@@ -147,6 +154,8 @@
     request = new XMLHttpRequest();
     request.open("POST", `/v1/cases/${encodeURIComponent(value("case"))}/materials/form`);
     request.setRequestHeader("Authorization", `Bearer ${token}`);
+    attempt = attempt ?? newAttempt();
+    request.setRequestHeader("Idempotency-Key", attempt);
     request.upload.addEventListener("progress", (step) => {
       if (step.lengthComputable) progress.value = (100 * step.loaded) / step.total;
     });
@@ -173,7 +182,10 @@
   const refuse = (message, code) => {
     result.className = "panel bad";
     const parts = [element("h2", texts.refused), element("p", message, { id: "refusal" })];
-    if (code) parts.push(element("p").appendChild(element("code", code)).parentNode);
+    if (code) {
+      parts.push(element("p"));
+      parts.at(-1).append(element("code", code));
+    }
     show(...parts);
   };
 
@@ -195,34 +207,43 @@
   };
 
   const registered = (answer, token) => {
+    attempt = null;
     result.className = "panel";
+    const files = element("div");
+    const state = element("p", texts.receiptPending, { id: "receipt-state" });
+    const id = element("p", `${texts.materialId} `);
+    id.append(element("code", answer.material_id, { id: "material-id" }));
+    show(element("h2", texts.done), id, files, element("h3", texts.receipt), state);
+    showFiles(answer.material_id, token, files);
+    fetchReceipt(answer.receipt.href, answer.material_id, token, state, 0);
+  };
+
+  const authorised = (token, more = {}) => ({ headers: { Authorization: `Bearer ${token}`, ...more } });
+
+  // What the store computed, read back from the record: not what this page believes it sent.
+  const showFiles = async (material, token, place) => {
+    const answer = await fetch(`/v1/materials/${material}`, authorised(token)).catch(() => null);
+    if (answer === null || !answer.ok) return;
     const table = element("table");
     const head = table.createTHead().insertRow();
-    for (const text of [texts.file, "SHA-256", "SM3"]) head.append(element("th", text, { scope: "col" }));
+    for (const text of [texts.file, texts.fileDigests]) head.append(element("th", text, { scope: "col" }));
     const rows = table.createTBody();
-    for (const file of answer.files) {
+    for (const file of (await answer.json()).files) {
       const row = rows.insertRow();
-      row.insertCell().textContent = `${file.name} · ${file.size} ${texts.bytes}`;
-      row.insertCell().append(element("code", file.digests.sha256));
-      row.insertCell().append(element("code", file.digests.sm3));
+      row.append(element("th", `${file.name} (${file.size} ${texts.bytes})`, { scope: "row" }));
+      const digests = row.insertCell();
+      for (const [name, digest] of [["SHA-256", file.digests.sha256], ["SM3", file.digests.sm3]]) {
+        const line = element("div", `${name} `);
+        line.append(element("code", digest));
+        digests.append(line);
+      }
     }
-    const state = element("p", texts.receiptPending, { id: "receipt-state" });
-    show(
-      element("h2", texts.done),
-      element("p", `${texts.materialId} `).appendChild(element("code", answer.material_id, { id: "material-id" })).parentNode,
-      element("h3", texts.fileDigests),
-      table,
-      element("h3", texts.receipt),
-      state,
-    );
-    fetchReceipt(answer.receipt.href, answer.material_id, token, state, 0);
+    place.append(table);
   };
 
   // The receipt exists once a signed checkpoint covers the record; the server says when to ask again.
   const fetchReceipt = async (href, material, token, state, tries) => {
-    const answer = await fetch(href, {
-      headers: { Authorization: `Bearer ${token}`, Prefer: "wait=5" },
-    }).catch(() => null);
+    const answer = await fetch(href, authorised(token, { Prefer: "wait=5" })).catch(() => null);
     if (answer !== null && answer.status === 200) {
       const link = element("a", texts.receiptSave, {
         href: URL.createObjectURL(await answer.blob()),

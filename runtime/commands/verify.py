@@ -11,10 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from archive.checks import PackageReport, check_package, verify_export_receipt
 from archive.digests import Digester
 from archive.findings import Finding
-from archive.reading import file_blocks, looks_like_package, read_folder, read_packed
+from archive.reading import (
+    Package,
+    file_blocks,
+    looks_like_package,
+    read_folder,
+    read_packed,
+)
 from archive.rfc8493 import Member
 from kernel.canonical import JsonValue
 from kernel.errors import CodedError
@@ -58,17 +63,14 @@ def _verdict(path: Path, policy_path: Path, file: Path | None) -> Verdict:
     if is_folder:
         if not looks_like_package(path):
             raise _unknown()
-        package = read_folder(path)
-        report = check_package(package.members, package.texts, policy)
-        return _package_verdict(path, package.findings, report, policy, given)
+        return _package_verdict(path, read_folder(path), policy, given)
     head = _head(path)
     if head == b"PK\x03\x04":
         try:
             package = read_packed(path)
         except OSError:
             raise _unreadable("input", path) from None
-        report = check_package(package.members, package.texts, policy)
-        return _package_verdict(path, package.findings, report, policy, given)
+        return _package_verdict(path, package, policy, given)
     if not head.startswith(b"{"):
         raise _unknown()
     return _receipt_verdict(_bytes(path, MAX_RECEIPT, "input"), policy, given)
@@ -85,14 +87,12 @@ def _receipt_verdict(data: bytes, policy: Policy, given: Member | None) -> Verdi
     return verdict
 
 
-def _package_verdict(
-    path: Path,
-    read: list[Finding],
-    report: PackageReport,
-    policy: Policy,
-    given: Member | None,
-) -> Verdict:
-    findings = [*read, *report.findings]
+def _package_verdict(path: Path, package: Package, policy: Policy, given: Member | None) -> Verdict:
+    # Imported here: a receipt, the usual case, needs none of it.
+    from archive.checks import check_package, verify_export_receipt
+
+    report = check_package(package.members, package.texts, policy)
+    findings = [*package.findings, *report.findings]
     verdict = Verdict("valid", "package", report=report, policy_operator_only=policy.operator_only)
     beside = path.absolute().with_name(path.absolute().name + EXPORT_RECEIPT_SUFFIX)
     if beside.is_file():

@@ -8,13 +8,15 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from archive.checks import PackageReport
 from archive.findings import Finding
 from archive.rfc8493 import Member
 from kernel.canonical import JsonValue
 from ledger.receipts import Evidence
+
+if TYPE_CHECKING:
+    from archive.checks import PackageReport
 
 _MAX_SHOWN: Final = 20  # findings printed for people; JSON has all of them
 
@@ -27,7 +29,7 @@ class Verdict:
     subject: str
     failures: list[Finding] = field(default_factory=list)
     evidence: Evidence | None = None
-    report: PackageReport | None = None
+    report: "PackageReport | None" = None
     export_evidence: Evidence | None = None
     policy_operator_only: bool = False
     file_given: Member | None = None

@@ -5,14 +5,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.demo.errors import ServerDidNotStart
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its base URL and process id."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def running_server(data: Path) -> Iterator[str]:
-    """Start `mianjiao serve` on a free port; yield its base URL; stop it gently.
+def running_server(data: Path) -> Iterator[Server]:
+    """Start `mianjiao serve` on a free port; yield where it is; stop it gently.
 
     The server says on its first line of output where it listens. Stopping
     sends SIGTERM and waits for the ledger to close.
@@ -28,7 +37,7 @@ def running_server(data: Path) -> Iterator[str]:
         line = process.stdout.readline()
         if not line:
             raise ServerDidNotStart(status=process.wait())
-        yield str(json.loads(line)["url"])
+        yield Server(str(json.loads(line)["url"]), process.pid)
     finally:
         process.terminate()
         try:

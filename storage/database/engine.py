@@ -42,7 +42,8 @@ class Database:
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """Open the embedded database file; it must exist unless `create`.
 
-        Raises `DatabaseMissing`: a store is born by `mianjiao init` alone.
+        `DatabaseMissing`: a store is born by `mianjiao init` alone. `DatabaseDamaged`:
+        the file is not a database; `StorageFailed`: it cannot be opened.
         """
         if not create and not path.is_file():
             raise DatabaseMissing(path=str(path))
@@ -65,7 +66,10 @@ class Database:
         )
         configure(self._writer_engine, begin="BEGIN IMMEDIATE", query_only=False)
         configure(self._reader_engine, begin="BEGIN DEFERRED", query_only=True)
-        self._writer = Writer(self._writer_engine)
+        try:
+            self._writer = Writer(self._writer_engine.connect())
+        except DBAPIError as error:
+            raise coded(error) from error
 
     def write(self, work: Callable[[WriteTx], T]) -> T:
         """Run `work` in a write transaction; return its value once that is durable.

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from storage.database.sqlite import coded, truncate_wal
@@ -40,8 +40,9 @@ class _Truncate:
 class Writer:
     """Runs units of work one after the other; those that wait together share a commit."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, connection: Connection) -> None:
+        """Takes over the connection: no one else may use it until `close`."""
+        self._connection = connection
         self._queue: queue.SimpleQueue[_Pending[Any] | _Truncate | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
@@ -75,7 +76,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            with self._engine.connect() as connection:
+            with self._connection as connection:
                 while self._run_group(connection):
                     pass
         finally:
@@ -138,7 +139,11 @@ def _commit_together(connection: Connection, group: list[_Pending[Any]]) -> None
                         raw.execute("ROLLBACK TO unit_of_work")
                     raw.execute("RELEASE unit_of_work")
     except BaseException as error:  # noqa: BLE001 - handed to every caller
-        # Begin, savepoint or commit failed: none of the group is stored.
+        # Begin, savepoint or commit failed: none of the group is stored. After a
+        # failed COMMIT SQLite's transaction is still open: only SQLAlchemy thinks
+        # that it has ended.
+        with suppress(sqlite3.Error):
+            _driver(connection).rollback()
         told = {id(item) for item, _ in failed}
         failed += [(item, error) for item in group if id(item) not in told]
         done = []

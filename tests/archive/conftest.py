@@ -31,6 +31,20 @@ PDF = b"%PDF-1.7\n" + "租赁合同".encode() * 300 + b"\n%%EOF\n"
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 8
 SLIP = b"%PDF-1.4\nslip\n%%EOF\n"
 
+VERIFICATION: dict[str, Any] = {
+    "requirement": "identity",
+    "item_kind": "material",
+    "item_type": "identity_card",
+    "route": "historic_material",
+    "outcome": "allowed",
+    "reasons": [],
+    "checks": [{"check": "holder", "result": "passed"}],
+    "basis": {"kind": "consent"},
+    "grants": ["grt_1"],
+    "org": "11310199MB2Y01016G",
+    "by_officer": "陈晓岚",
+}
+
 
 def sm3(data: bytes) -> str:
     digest = Hash(SM3())
@@ -195,17 +209,26 @@ def make_package(log: FakeLog | None = None) -> FakePackage:
             "status": "pending",
         },
     )
-    records["grant"] = log.add("grant.approved", "grt_1", {"holder": party, "status": "approved"})
+    grant = {
+        "holder": party,
+        "purpose": "食品经营许可",
+        "use": "once",
+        "approved": [photo],
+        "person": party,
+        "capacity": "self",
+        "decided_at": "2026-11-24T04:20:26.123Z",
+    }
+    records["grant"] = log.add(
+        "grant.granted", "grt_1", grant | {"expires_at": None, "status": "granted"}
+    )
     records["verification"] = log.add(
         "verification.allowed",
         "vrf_1",
         {
-            "requirement": "identity",
+            **VERIFICATION,
             "item": photo,
-            "outcome": "allowed",
-            "reason": None,
-            "basis": "consent",
-            "grant": "grt_1",
+            "answer": None,
+            "unit": None,
         },
     )
     records["license"] = log.add(
@@ -358,15 +381,13 @@ def make_package(log: FakeLog | None = None) -> FakePackage:
         "verifications": [
             {
                 "id": "vrf_1",
-                "requirement": "identity",
+                **VERIFICATION,
                 "item": photo,
-                "outcome": "allowed",
-                "basis": "consent",
-                "grant": "grt_1",
                 "at": at("verification"),
                 "records": [records["verification"]],
             }
         ],
+        "answers": [],
         "documents": [
             {
                 "id": "doc_1",
@@ -382,9 +403,7 @@ def make_package(log: FakeLog | None = None) -> FakePackage:
                 "records": [records["verification"]],
             }
         ],
-        "grants": [
-            {"id": "grt_1", "holder": party, "status": "approved", "records": [records["grant"]]}
-        ],
+        "grants": [{"id": "grt_1", **grant, "status": "granted", "records": [records["grant"]]}],
         "process": [
             step(1, "open", "draft", "opened"),
             step(2, "submit", "submitted", "submitted"),

@@ -12,7 +12,7 @@ from lxml import etree
 from archive import checks
 from archive.assembly import schema
 from archive.checks import PackageReport, check_package
-from archive.findings import Finding
+from archive.findings import CODES, Finding
 from archive.reading import read_folder
 from ledger.policy import parse_policy
 
@@ -189,6 +189,9 @@ def other_file_digests(made: Any) -> None:
         (edit("parties", 0, "code", to="310199196105179316"), "case_record_differs"),
         (edit("licenses", 0, "status", to="revoked"), "case_record_differs"),
         (edit("verifications", 0, "outcome", to="denied"), "case_record_differs"),
+        (edit("verifications", 0, "checks", to=[]), "case_record_differs"),
+        (edit("verifications", 0, "basis", "kind", to="statutory_duty"), "case_record_differs"),
+        (edit("grants", 0, "purpose", to="别的用途"), "case_record_differs"),
         (edit("grants", 0, "holder", to="pty_2"), "case_record_differs"),
         (edit("process", 1, "state", to="accepted"), "case_record_differs"),
         (edit("process", 1, "at", to="2026-11-25T00:00:00.000Z"), "case_record_differs"),
@@ -264,6 +267,19 @@ def test_a_hostile_description_is_refused_in_time(package: Any, tmp_path: Path) 
         read.texts["case.json"] = data
         codes = {item.code for item in check_package(read.members, read.texts, policy).findings}
         assert "case_malformed" in codes
+
+
+def test_the_number_of_files_is_limited(folder: Path) -> None:
+    assert "too_many_files" in {item.code for item in read_folder(folder, limit=5).findings}
+    assert len(read_folder(folder, limit=5).members) == 5
+
+
+def test_every_finding_code_is_given_somewhere() -> None:
+    room = Path(checks.__file__).parent
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in room.glob("*.py") if path.name != "findings.py"
+    )
+    assert [code for code in sorted(CODES) if f'"{code}"' not in source] == []
 
 
 def test_findings_hold_no_control_characters_and_stay_short(package: Any, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     """The base address of the application, served on loopback by a real server."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # now, so that a visitor before the server waits instead of failing
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

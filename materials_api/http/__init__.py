@@ -1,0 +1,1 @@
+"""Routes of this room: uploads, cases, materials, documents, tasks, grants, verifications."""

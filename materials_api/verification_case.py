@@ -1,0 +1,157 @@
+"""The case of a verification: opened, compared with its records, and who may act in it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from kernel.principals import Capacity, Principal
+from ledger.records import OpenedRecord, open_row
+from materials_api.case_lifecycle import CaseOutcome, CaseState, outcome_of
+from materials_api.cases import CaseView, rules_of, view_of, visible_to
+from materials_api.catalogue.model import Catalogue, Matter
+from materials_api.errors import CaseUnknown, RecordMismatch
+from materials_api.requirements import still_open
+from materials_api.reuse_facts import CapacityFacts, CaseFacts, SourceCase
+from materials_api.room import MaterialsRoom
+from materials_api.verification_rows import (
+    Row,
+    capacity_ids,
+    case_row,
+    entry_row,
+    newest_row,
+    party_kind,
+    state_rows,
+)
+from parties.capacity import CapacityFacts as RegisteredCapacity
+from parties.capacity import PartyKind
+from storage.database import ReadTx
+
+_CASE_FIELDS = (
+    "matter",
+    "variant",
+    "applicant",
+    "person",
+    "capacity",
+    "project",
+    "window_org",
+    "department",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseContext:
+    """The case of a call, once for all its items."""
+
+    view: CaseView
+    facts: CaseFacts
+    capacity: CapacityFacts | None
+    catalogue: Catalogue
+    matter: Matter
+
+
+def gather_case(
+    room: MaterialsRoom, tx: ReadTx, at: datetime, principal: Principal, case_id: str
+) -> CaseContext:
+    """The case, opened, compared with its records, and who may act in it now."""
+    row = case_row(tx, case_id)
+    if row is None:
+        raise CaseUnknown()
+    view = still_open(visible_to(principal, view_of(row)))
+    opened = open_entry(room, entry_row(tx, row["entry_id"]), case_id)
+    newest = open_entry(room, newest_row(tx, case_id), case_id)
+    if newest.body.get("status") != row["state"] or not _case_agrees(row, opened):
+        raise RecordMismatch(entity=case_id)
+    catalogue, matter = rules_of(room, tx, view)
+    people, capacity = _acting(room, tx, at, view)
+    facts = CaseFacts(
+        case_id=case_id,
+        matter=view.matter,
+        applicant=view.applicant,
+        person=view.person,
+        people=people,
+        organizations=frozenset(
+            code for code in (view.window_org, view.department) if code is not None
+        ),
+        asking=principal.org or "",
+        project=view.project,
+    )
+    return CaseContext(view, facts, capacity, catalogue, matter)
+
+
+def source_case(
+    room: MaterialsRoom, tx: ReadTx, case_id: str, seen: dict[str, tuple[SourceCase, bool]]
+) -> tuple[SourceCase, bool]:
+    """The case a material came from with its outcome, and whether rows and records agree."""
+    if case_id in seen:
+        return seen[case_id]
+    row = case_row(tx, case_id)
+    if row is None:
+        raise RecordMismatch(entity=case_id)
+    opened = open_entry(room, entry_row(tx, row["entry_id"]), case_id)
+    agrees = _case_agrees(row, opened)
+    outcome: CaseOutcome | None = None
+    for event in state_rows(tx, case_id):
+        stated = outcome_of([CaseState(event["state"])])
+        if stated is not None:
+            record = open_entry(room, entry_row(tx, event["entry_id"]), case_id)
+            outcome = _outcome(record)
+            agrees = agrees and outcome is stated
+            break
+    found = SourceCase(case_id, row["applicant"], outcome, row["project"]), agrees
+    seen[case_id] = found
+    return found
+
+
+def _outcome(record: OpenedRecord) -> CaseOutcome | None:
+    # An imported case has one record, whose status is how it stands, not how it was decided.
+    told = record.body.get("outcome" if record.kind == "case.imported" else "status")
+    try:
+        return outcome_of([CaseState(str(told))])
+    except ValueError:
+        return None
+
+
+def _acting(
+    room: MaterialsRoom, tx: ReadTx, at: datetime, case: CaseView
+) -> tuple[frozenset[str], CapacityFacts | None]:
+    """The natural persons who count as the applicant's own, and why `person` may act."""
+    if case.person == case.applicant:
+        return frozenset({case.applicant}), None
+    known = [
+        room.parties.capacity(tx, one) for one in capacity_ids(tx, case.applicant, case.person)
+    ]
+    people = {case.person} | {
+        one.person
+        for one in known
+        if one.capacity is Capacity.LEGAL_REPRESENTATIVE and one.in_force(at)
+    }
+    if party_kind(tx, case.applicant) == PartyKind.PERSON:
+        people.add(case.applicant)
+    own = [one for one in known if (one.person, one.capacity) == (case.person, case.capacity)]
+    # Of several the one in force; else the last, whose end then is the reason.
+    own.sort(key=lambda one: (one.in_force(at), one.valid_from))
+    return frozenset(people), capacity_facts(own[-1]) if own else None
+
+
+def capacity_facts(registered: RegisteredCapacity) -> CapacityFacts:
+    return CapacityFacts(
+        holder=registered.holder,
+        person=registered.person,
+        capacity=registered.capacity,
+        valid_from=registered.valid_from,
+        valid_until=registered.valid_until,
+        ended_at=registered.ended_at,
+    )
+
+
+def _case_agrees(row: Row, opened: OpenedRecord) -> bool:
+    return all(opened.body.get(name) == row[name] for name in _CASE_FIELDS)
+
+
+def open_entry(room: MaterialsRoom, row: Row | None, entity: str | None) -> OpenedRecord:
+    """The record of an entry's row, which must be of this entity."""
+    if row is None:
+        raise RecordMismatch(entity=entity)
+    record = open_row(room.vault, row)
+    if entity is not None and record.entity != entity:
+        raise RecordMismatch(entity=entity)
+    return record

@@ -1,0 +1,1 @@
+"""Scripts of the repository: bootstrap, demo store, generated parts of the documents."""

@@ -1,0 +1,140 @@
+"""Writes the generated parts of docs/: lifecycle diagrams, settings, problem codes.
+
+`make docs` writes them; a test compares what stands in the repository with what
+would be written. A generated part stands between `<!-- generated: NAME -->` and
+`<!-- end -->`.
+"""
+
+import ast
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from kernel.errors import CodedError
+from license_service import lifecycle as license_lifecycle
+from materials_api.lifecycles import DIAGRAMS
+from materials_api.manifest import PROBLEMS
+from runtime.problems import status_of
+from runtime.settings import Settings
+from scripts import format_examples
+
+ROOT = Path(__file__).parent.parent
+ROOMS = (
+    "kernel",
+    "storage",
+    "ledger",
+    "parties",
+    "license_service",
+    "materials_api",
+    "archive",
+    "portal",
+    "runtime",
+    "migrations",
+)
+_PART = re.compile(r"<!-- generated: ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def _fenced(diagram: Callable[[], str]) -> Callable[[], str]:
+    return lambda: f"```mermaid\n{diagram()}```\n"
+
+
+def problem_codes() -> str:
+    """One row per refusal that a client may meet, in the order of its code."""
+    rows = [
+        f"| `{error.code}` | {_status(error)} | {_cell(error.zh)} | {_cell(error.en)} |\n"
+        for error in sorted(_errors(), key=lambda error: error.code)
+    ]
+    return "| code | status | 中文 | English |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def settings() -> str:
+    """One row per setting: its variable, default, and the sentence below it in the source."""
+    source = ast.parse((ROOT / "runtime" / "settings.py").read_text(encoding="utf-8"))
+    body = next(
+        node.body
+        for node in source.body
+        if isinstance(node, ast.ClassDef) and node.name == Settings.__name__
+    )
+    rows = []
+    for field, sentence in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            name = field.target.id
+            default = Settings.model_fields[name].default
+            assert isinstance(sentence, ast.Expr)  # noqa: S101 - each setting has a sentence
+            assert isinstance(sentence.value, ast.Constant)  # noqa: S101
+            meaning = " ".join(str(sentence.value.value).split())
+            rows.append(f"| `MIANJIAO_{name.upper()}` | `{default}` | {_cell(meaning)} |\n")
+    return "| variable | default | meaning |\n|---|---|---|\n" + "".join(rows)
+
+
+def manifest_problems() -> str:
+    rows = [f"| `{code}` | {zh} | {en} |\n" for code, (zh, en) in PROBLEMS.items()]
+    return "| code | 中文 | English |\n|---|---|---|\n" + "".join(rows)
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    **{f"lifecycle-{name}": _fenced(diagram) for name, diagram in DIAGRAMS.items()},
+    "lifecycle-license": _fenced(license_lifecycle.diagram),
+    "problem-codes": problem_codes,
+    "settings": settings,
+    "example-record": format_examples.record_part,
+    "example-leaves": format_examples.leaves_part,
+    "example-checkpoint": format_examples.checkpoint_part,
+    "example-proof": format_examples.proof_part,
+    "example-policy": format_examples.policy_part,
+    "example-receipt": format_examples.receipt_part,
+    "manifest-problems": manifest_problems,
+}
+
+
+def render(text: str) -> str:
+    """The text with every generated part written anew. An unknown part is a `KeyError`."""
+
+    def part(match: re.Match[str]) -> str:
+        return f"<!-- generated: {match[1]} -->\n{PARTS[match[1]]()}<!-- end -->"
+
+    return _PART.sub(part, text)
+
+
+def documents() -> list[Path]:
+    return sorted((ROOT / "docs").rglob("*.md"))
+
+
+def _errors() -> Iterator[type[CodedError]]:
+    """Every class with a code of its own, in all rooms."""
+    for room in ROOMS:
+        package = importlib.import_module(room)
+        for module in pkgutil.walk_packages(package.__path__, f"{room}."):
+            if module.name.rpartition(".")[2] == "errors" or module.name.endswith("_errors"):
+                importlib.import_module(module.name)
+    waiting = list(CodedError.__subclasses__())
+    while waiting:
+        error = waiting.pop()
+        waiting.extend(error.__subclasses__())
+        if "code" in vars(error) and error.__module__.partition(".")[0] in ROOMS:
+            yield error
+
+
+def _status(error: type[CodedError]) -> int:
+    # Not constructed: some need arguments, and the status hangs on class and code alone.
+    return status_of(error.__new__(error))
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"{(\w+)}", r"*\1*", text).replace("|", "\\|")
+
+
+def main() -> None:
+    for path in documents():
+        text = path.read_text(encoding="utf-8")
+        fresh = render(text)
+        if fresh != text:
+            path.write_text(fresh, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

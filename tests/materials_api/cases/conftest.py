@@ -1,0 +1,302 @@
+"""A real store of this room on a temporary folder; nothing is mocked."""
+
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from reportlab.pdfgen.canvas import Canvas
+
+import archive.tables  # noqa: F401 - registers its tables
+from kernel.clock import FixedClock
+from kernel.ids import IdKind, new_id
+from kernel.principals import Capacity, Channel, Principal, Role
+from ledger.service import Ledger
+from license_service.kinds import load_kinds
+from license_service.licenses import Licenses
+from license_service.sources import LocalSource
+from materials_api.adoption import adopt
+from materials_api.case_events import CorrectionItem, EventRequest, apply_event
+from materials_api.case_lifecycle import CaseEvent
+from materials_api.case_opening import Acting, OpenCase, open_case
+from materials_api.cases import CaseView, load_case
+from materials_api.catalogue import Catalogue, load_catalogue
+from materials_api.catalogue.terms import PartyRole, Provenance
+from materials_api.limits import Limits
+from materials_api.material_registration import Registered, register_material
+from materials_api.materials import MaterialFacts, open_material
+from materials_api.registration_checks import FileInput, PartyInput, RegisterMaterial
+from materials_api.room import MaterialsRoom
+from materials_api.uploads import Upload, begin_upload, keep_upload
+from parties import Credentials, HolderRef, Parties
+from storage.database import Database, ReadTx, WriteTx
+from storage.database.metadata import metadata
+from storage.keyvault import FileKeyVault
+from storage.objects import FilesystemStore, SealedObjects
+
+T = TypeVar("T")
+NOON = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)  # noon in China, a Tuesday
+COMPANY = HolderRef("001", "91310199MA1Y7K2D1G", "上海云间禾味餐饮管理有限公司")
+SHEN = HolderRef("111", "310199198802299064", "沈云舟")
+ZHOU = HolderRef("111", "310199199207089155", "周文博")
+LANDLORD = HolderRef("111", "310199196105179316", "顾明远")
+CO_OWNER = HolderRef("111", "310199196311029247", "陆静宜")
+ELDER = HolderRef("111", "310199194803219179", "赵阿福")
+MARKET = "11310199MB2Y01016G"
+HALL = "11310199MB2Y050411"
+FOOD = "000131014000"
+
+
+def make_pdf(text: str, pages: int = 1) -> bytes:
+    """A small PDF whose bytes depend on the text."""
+    buffer = io.BytesIO()
+    canvas = Canvas(buffer, invariant=1, pageCompression=0)
+    for page in range(pages):
+        canvas.drawString(72, 720, f"{text} {page}")
+        canvas.showPage()
+    canvas.save()
+    return buffer.getvalue()
+
+
+@dataclass
+class Hall:
+    """The room with its people, and short forms of what tests do all the time."""
+
+    NOON = NOON
+    COMPANY, SHEN, ZHOU = COMPANY, SHEN, ZHOU
+    LANDLORD, CO_OWNER, ELDER = LANDLORD, CO_OWNER, ELDER
+    MARKET, HALL, FOOD = MARKET, HALL, FOOD
+    pdf = staticmethod(make_pdf)
+
+    path: Path
+    clock: FixedClock
+    room: MaterialsRoom
+    credentials: Credentials
+    window: Principal
+    department: Principal
+    archivist: Principal
+    operator: Principal
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def write(self, work: Callable[[WriteTx], T]) -> T:
+        return self.room.database.write(work)
+
+    def read(self, work: Callable[[ReadTx], T]) -> T:
+        with self.room.database.read() as tx:
+            return work(tx)
+
+    def advance(self, **by: float) -> datetime:
+        self.clock.set(self.clock.now() + timedelta(**by))
+        return self.clock.now()
+
+    def sequence(self) -> int:
+        return self.room.ledger.sequence(self.clock.now())
+
+    def party(self, ref: HolderRef) -> str:
+        return self.write(lambda tx: self.room.parties.ensure(tx, self.now, ref))
+
+    def applicant(
+        self, holder: HolderRef, person: HolderRef | None = None, capacity: Capacity = Capacity.SELF
+    ) -> Principal:
+        """A principal for a holder, with its credential's row."""
+        return Principal(
+            subject=new_id(IdKind.CREDENTIAL),
+            role=Role.APPLICANT,
+            person=self.party(person or holder),
+            holder=self.party(holder),
+            capacity=capacity,
+        )
+
+    def other_clerk(self) -> Principal:
+        """Another credential of the same window."""
+        return replace(self.window, subject=new_id(IdKind.CREDENTIAL))
+
+    def register_capacity(self, holder: HolderRef, person: HolderRef, capacity: Capacity) -> str:
+        holder_id, person_id = self.party(holder), self.party(person)
+        return self.write(
+            lambda tx: self.room.parties.register_capacity(
+                tx, self.now, holder_id, person_id, capacity, "registration"
+            )
+        )
+
+    def open_case(
+        self,
+        matter: str = FOOD,
+        applicant: HolderRef = COMPANY,
+        person: HolderRef | None = ZHOU,
+        capacity: Capacity = Capacity.OPERATOR,
+        principal: Principal | None = None,
+        **more: object,
+    ) -> CaseView:
+        acting = None if person is None else Acting(person, capacity)
+        wanted = OpenCase(
+            matter=matter,
+            applicant=applicant,
+            channel=Channel.WINDOW,
+            variant="new" if matter == FOOD else None,
+            acting=acting,
+        )
+        wanted = replace(wanted, **more)  # type: ignore[arg-type]
+        return self.write(
+            lambda tx: open_case(self.room, tx, self.now, principal or self.window, wanted)
+        )
+
+    def upload(self, data: bytes, principal: Principal | None = None) -> Upload:
+        who = principal or self.window
+        upload_id = new_id(IdKind.UPLOAD)
+        receiver = begin_upload(self.room, who, upload_id, len(data))
+        receiver.write(data)
+        return keep_upload(self.room, self.now, who, upload_id, receiver.finish())
+
+    def register(
+        self,
+        case_id: str,
+        data: bytes | None = None,
+        *,
+        principal: Principal | None = None,
+        parties: tuple[tuple[HolderRef, PartyRole], ...] = (),
+        name: str = "合同.pdf",
+        **fields: object,
+    ) -> Registered:
+        who = principal or self.window
+        upload = self.upload(data if data is not None else make_pdf("lease"), who)
+        values: dict[str, object] = {
+            "type": "lease_contract",
+            "title": "房屋租赁合同",
+            "provenance": Provenance.CERTIFIED_COPY
+            if who.role is not Role.APPLICANT
+            else Provenance.UNCHECKED_COPY,
+            "parties": tuple(PartyInput(ref, role) for ref, role in parties),
+        } | fields
+        wanted = RegisterMaterial(files=(FileInput(upload.upload_id, name),), **values)  # type: ignore[arg-type]
+        return self.write(
+            lambda tx: register_material(self.room, tx, self.now, who, case_id, wanted)
+        )
+
+    def event(
+        self,
+        case_id: str,
+        event: str,
+        principal: Principal | None = None,
+        *,
+        note: str | None = None,
+        items: tuple[str, ...] = (),
+        reject: tuple[str, ...] = (),
+        with_gaps: bool = True,
+    ) -> CaseView:
+        by = {"submit": self.window, "withdraw": self.window, "file": self.archivist}
+        if note is None and event in ("approve", "refuse", "not_accept", "terminate"):
+            note = "理由"
+        wanted = EventRequest(
+            CaseEvent(event),
+            note,
+            tuple(CorrectionItem(text) for text in items),
+            reject,
+            with_gaps,
+        )
+        who = principal or by.get(event, self.department)
+        return self.write(lambda tx: apply_event(self.room, tx, self.now, who, case_id, wanted))
+
+    def approved_case(self, **more: object) -> tuple[CaseView, str]:
+        """A food business case with one lease, approved; the case and the lease."""
+        case = self.open_case(**more)  # type: ignore[arg-type]
+        lease = self.register(
+            case.case_id,
+            requirement="lease_contract",
+            parties=((COMPANY, PartyRole.TENANT), (LANDLORD, PartyRole.OWNER)),
+        )
+        for event in ("submit", "accept", "approve"):
+            self.event(case.case_id, event)
+        return self.case(case.case_id), lease.material_id
+
+    def case(self, case_id: str) -> CaseView:
+        return self.read(lambda tx: load_case(tx, case_id))
+
+    def material(self, material_id: str) -> MaterialFacts:
+        return self.read(lambda tx: open_material(self.room, tx, material_id))
+
+    def everything_on_disk(self) -> bytes:
+        """All bytes of database, objects and log."""
+        return b"".join(
+            file.read_bytes() for file in sorted(self.path.rglob("*")) if file.is_file()
+        )
+
+
+@cache
+def _catalogue() -> Catalogue:
+    return load_catalogue(known_kinds=frozenset(kind.key for kind in load_kinds()))
+
+
+def build_hall(
+    path: Path, clock: FixedClock, *, create: bool, limits: Limits | None = None
+) -> Hall:
+    """Open a room at `path`; `create` makes the store first."""
+    database = Database(path / "db.sqlite3", create=create)
+    if create:
+        metadata.create_all(database.writer_engine)
+        vault = FileKeyVault.create(path / "vault.json")
+        ledger = Ledger.create(
+            path, database=database, vault=vault, clock=clock, name="test.example", shard="2026"
+        )
+    else:
+        vault = FileKeyVault.open(path / "vault.json")
+        ledger = Ledger.open(path, database=database, vault=vault, clock=clock)
+    parties = Parties(ledger.journal, ledger.records, vault)
+    licenses = Licenses(ledger.journal, ledger.records, parties, load_kinds())
+    room = MaterialsRoom(
+        clock=clock,
+        database=database,
+        vault=vault,
+        objects=SealedObjects(FilesystemStore(path / "objects", create=create), vault),
+        ledger=ledger,
+        parties=parties,
+        licenses=licenses,
+        license_source=LocalSource(database, parties, licenses),
+        catalogue=_catalogue(),
+        limits=limits or Limits(),
+    )
+    if create:
+        database.write(lambda tx: adopt(tx, clock.now(), ledger.journal, room.catalogue))
+
+    def principal(role: Role, org: str | None, **more: str) -> Principal:
+        return Principal(new_id(IdKind.CREDENTIAL), role, org=org, **more)  # type: ignore[arg-type]
+
+    return Hall(
+        path=path,
+        clock=clock,
+        room=room,
+        credentials=Credentials(),
+        window=principal(Role.WINDOW, HALL, unit="综窗3号", officer="陈晓岚"),
+        department=principal(Role.DEPARTMENT, MARKET, officer="林知远"),
+        archivist=principal(Role.ARCHIVIST, "12310199MB2Y04049F"),
+        operator=principal(Role.OPERATOR, None),
+    )
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the company's operator and representative, made once and copied."""
+    path = tmp_path_factory.mktemp("template")
+    made = build_hall(path, FixedClock(NOON), create=True)
+    made.register_capacity(COMPANY, ZHOU, Capacity.OPERATOR)
+    made.register_capacity(COMPANY, SHEN, Capacity.LEGAL_REPRESENTATIVE)
+    made.room.database.close()
+    return path
+
+
+@pytest.fixture
+def hall(template: Path, tmp_path: Path) -> Iterator[Hall]:
+    """A store of one's own, at noon of the day."""
+    path = tmp_path / "store"
+    shutil.copytree(template, path)
+    made = build_hall(path, FixedClock(NOON), create=False)
+    yield made
+    made.room.database.close()

@@ -1,0 +1,109 @@
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from storage.database import Database
+from storage.database.prepared import Prepared
+from storage.tables import idempotency, objects
+
+ADD = Prepared(insert(objects), objects.c.keys())
+ALL = Prepared(
+    select(objects.c.object_key, objects.c.cipher_sha256, objects.c.created_at).order_by(
+        objects.c.object_key
+    )
+)
+ONE = Prepared(select(objects).where(objects.c.object_key == bindparam("key")))
+CLAIM = Prepared(
+    update(objects)
+    .where(objects.c.object_key == bindparam("key"), objects.c.created_at <= bindparam("at"))
+    .values(claimed_by=bindparam("owner"))
+)
+REMOVE = Prepared(delete(objects).where(objects.c.object_key == bindparam("key")))
+
+
+def row(key: str, at: datetime) -> dict[str, object]:
+    return {
+        "object_key": key,
+        "size": 1,
+        "cipher_size": 73,
+        "cipher_sha256": bytes(32),
+        "wrapped_key": None,
+        "key_epoch": 1,
+        "created_at": at,
+        "claimed_by": None,
+        "erased_at": None,
+        "forgotten_at": None,
+    }
+
+
+def test_prepared_statements_and_core_see_the_same_values(database: Database, at: datetime) -> None:
+    database.write(lambda tx: ADD.run(tx, row("a", at)))
+    with database.read() as tx:
+        prepared = ONE.one(tx, {"key": "a"})
+        core = tx.one(select(objects))
+    assert core is not None
+    assert prepared == dict(core) == row("a", at)
+    assert prepared is not None
+    assert prepared["created_at"].tzinfo is UTC
+
+
+def test_parameters_are_converted_by_their_column_types(database: Database, at: datetime) -> None:
+    database.write(lambda tx: ADD.run(tx, row("a", at)))
+    give = {"key": "a", "owner": "mat_x", "at": at}
+    assert database.write(lambda tx: CLAIM.run(tx, give)) == 1
+    assert database.write(lambda tx: CLAIM.run(tx, {**give, "key": "b"})) == 0
+    with database.read() as tx:
+        assert tx.scalar(select(objects.c.claimed_by)) == "mat_x"
+
+
+def test_rows_come_in_order_and_none_is_none(database: Database, at: datetime) -> None:
+    for key in "cab":
+        database.write(lambda tx, key=key: ADD.run(tx, row(key, at)))
+    with database.read() as tx:
+        assert [found["object_key"] for found in ALL.all(tx, {})] == ["a", "b", "c"]
+        assert ALL.all(tx, {})[0]["created_at"] == at
+        assert ONE.one(tx, {"key": "z"}) is None
+        with pytest.raises(ValueError, match="more than one"):
+            ALL.one(tx, {})
+    assert database.write(lambda tx: REMOVE.run(tx, {"key": "a"})) == 1
+
+
+def test_a_missing_parameter_is_an_error(database: Database) -> None:
+    with pytest.raises(KeyError), database.read() as tx:
+        ONE.all(tx, {})
+
+
+def test_errors_are_those_of_core_without_the_parameters(database: Database, at: datetime) -> None:
+    database.write(lambda tx: ADD.run(tx, row("secret", at)))
+    with pytest.raises(IntegrityError) as caught:
+        database.write(lambda tx: ADD.run(tx, row("secret", at)))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_prepared_write_is_part_of_its_unit_of_work(database: Database, at: datetime) -> None:
+    class Refused(Exception):
+        pass
+
+    def work(tx: object) -> None:
+        ADD.run(tx, row("a", at))  # type: ignore[arg-type]
+        raise Refused
+
+    with pytest.raises(Refused):
+        database.write(work)
+    with database.read() as tx:
+        assert ALL.all(tx, {}) == []
+
+
+def test_statements_compile_for_postgresql_too() -> None:
+    from sqlalchemy.dialects import postgresql
+
+    from storage.database.prepared import _compile
+
+    dialect = postgresql.psycopg.dialect()
+    dialect.dbapi = __import__("sqlite3")  # only its `Error` is looked up
+    known = select(idempotency.c.reply).where(idempotency.c.key == bindparam("key"))
+    compiled = _compile(known, None, dialect)
+    assert "%(key)s" in compiled.sql
+    assert compiled.positions is None
