@@ -22,7 +22,8 @@ from archive.case_form import (
     PROCESS_TITLE,
 )
 from archive.checks import CASE_JSON, CASE_XML, CASE_XSD, PROCESS_XML, PROCESS_XSD, README
-from archive.form import Value, check, to_json, to_xml, to_xsd
+from archive.form import Value, check, to_json
+from archive.form_xml import to_xml, to_xsd
 from archive.readme import readme
 from kernel.clock import china_date, time_text
 

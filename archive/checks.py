@@ -20,7 +20,8 @@ from archive.case_form import (
     PROCESS_ROOT,
 )
 from archive.findings import Finding, finding
-from archive.form import Form, FormError, Value, from_json, from_xml
+from archive.form import Form, FormError, Value, from_json
+from archive.form_xml import from_xml
 from archive.rfc8493 import PAYLOAD, REQUIRED, TAGMANIFESTS, Member, check_bag
 from kernel.errors import CodedError
 from ledger.checkpoints import parse_checkpoint

@@ -60,6 +60,7 @@ class CaseFacts:
     documents: Sequence[DocumentFacts]
     events: Sequence[tuple[str, str]]
     erased: Sequence[str] = ()  # ids of materials of the case whose content is gone
+    imported: bool = False  # a back file: nothing is known of its requirements and decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Missing:
 
 def check_complete(facts: CaseFacts) -> list[Missing]:
     """Everything that is missing; empty when the case can be archived."""
+    if facts.imported:
+        return [*_slips(facts), *_erased(facts)]
     return [*_requirements(facts), *_slips(facts), *_notices(facts), *_erased(facts)]
 
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import cast
 
 from archive.case_form import FORMAT
 from archive.checks import CHECKPOINTS, RECEIPTS
 from archive.form import Value
-from archive.gather import Gathered, GatheredMaterial
+from archive.gathered import Gathered, GatheredMaterial
 from archive.record_rules import RULES, newest, plain
 from kernel.canonical import JsonValue
 from kernel.clock import time_text
@@ -24,7 +25,8 @@ from materials_api.catalogue.model import Catalogue
 from materials_api.document_kinds import NAMES
 from materials_api.requirements import UPLOAD
 
-_OPENED_ZH = "建件"
+# What is no event of the lifecycle.
+_EVENTS_ZH = {"open": "建件", "imported": "历史材料归集"}
 
 # By the content that was found, never by the name that was sent.
 EXTENSIONS: Mapping[str, str] = {
@@ -243,7 +245,7 @@ def _steps(gathered: Gathered) -> list[Value]:
             _without_none(
                 sequence=event.sequence,
                 event=event.event,
-                event_name=_OPENED_ZH if opened else LABELS_ZH.get(event.event, event.event),
+                event_name=_EVENTS_ZH.get(event.event) or LABELS_ZH.get(event.event, event.event),
                 state=event.state,
                 at=time_text(event.at),
                 role=event.role,
@@ -259,7 +261,7 @@ def _steps(gathered: Gathered) -> list[Value]:
 
 def _put(item: dict[str, Value], field: str, value: JsonValue) -> None:
     if value is not None:
-        item[field] = value
+        item[field] = cast("Value", value)
 
 
 def _without_none(**values: "Value | None") -> dict[str, Value]:

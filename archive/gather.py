@@ -5,17 +5,25 @@ them comes from records that were opened and checked.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from sqlalchemy import select
 
 from archive.completeness import CaseFacts, DocumentFacts, RequirementFacts
 from archive.errors import CaseNotExportable
+from archive.gathered import (
+    Gathered,
+    GatheredLicense,
+    GatheredMaterial,
+    GatheredRequirement,
+    GatheredVerification,
+    Records,
+)
 from ledger.errors import RecordErased
 from ledger.records import OpenedRecord
 from license_service.tables import licenses
+from materials_api.back_file_rows import ORIGIN
 from materials_api.case_documents import DocumentRow, documents_of
-from materials_api.case_lifecycle import CaseOutcome
 from materials_api.cases import (
     ARCHIVED,
     CaseEventView,
@@ -25,90 +33,14 @@ from materials_api.cases import (
     outcome,
     rules_of,
 )
-from materials_api.catalogue.model import Catalogue, Matter
 from materials_api.errors import RecordMismatch
-from materials_api.materials import MaterialFacts, materials_of_case, open_material
+from materials_api.materials import materials_of_case, open_material
 from materials_api.record_checks import checked_state
-from materials_api.requirements import Met, currently_met
+from materials_api.requirements import currently_met
 from materials_api.room import MaterialsRoom
 from materials_api.tables import verifications
 from storage.database import ReadTx
-from storage.objects import ObjectRef, registry
-
-Records = tuple[OpenedRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GatheredMaterial:
-    """A material with all its records, oldest first, and how to read its files."""
-
-    facts: MaterialFacts
-    own: bool
-    records: Records
-    objects: tuple[ObjectRef, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GatheredLicense:
-    """`result`: the case issued it; otherwise the case used it."""
-
-    license_id: str
-    result: bool
-    records: Records
-
-
-@dataclass(frozen=True, slots=True)
-class GatheredVerification:
-    verification_id: str
-    item: str
-    item_kind: str
-    outcome: str
-    record: OpenedRecord
-
-
-@dataclass(frozen=True, slots=True)
-class GatheredRequirement:
-    key: str
-    name: str
-    mandatory: bool
-    met: Met | None
-
-
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """All that a package tells of a case, and what `check_complete` looks at."""
-
-    case: CaseView
-    catalogue: Catalogue
-    matter: Matter
-    outcome: CaseOutcome | None
-    steps: tuple[tuple[CaseEventView, OpenedRecord], ...]
-    requirements: tuple[GatheredRequirement, ...]
-    materials: tuple[GatheredMaterial, ...]
-    licenses: tuple[GatheredLicense, ...]
-    verifications: tuple[GatheredVerification, ...]
-    answers: Records
-    documents: tuple[tuple[DocumentRow, Records], ...]
-    grants: tuple[tuple[str, Records], ...]
-    parties: tuple[tuple[str, Records], ...]
-    completeness: CaseFacts
-
-    def records(self) -> dict[str, OpenedRecord]:
-        """Every record by entry id, each once."""
-        found: dict[str, OpenedRecord] = {}
-        groups: list[Sequence[OpenedRecord]] = [
-            [record for _, record in self.steps],
-            *(item.records for item in self.materials),
-            *(item.records for item in self.licenses),
-            [item.record for item in self.verifications],
-            self.answers,
-            *(records for _, records in self.documents),
-            *(records for _, records in self.grants),
-            *(records for _, records in self.parties),
-        ]
-        for group in groups:
-            found |= {record.entry_id: record for record in group}
-        return found
+from storage.objects import registry
 
 
 def gather(room: MaterialsRoom, tx: ReadTx, case_id: str) -> Gathered:
@@ -120,8 +52,7 @@ def gather(room: MaterialsRoom, tx: ReadTx, case_id: str) -> Gathered:
     checked_state(room, tx, case_id, case.state.value)
     catalogue, matter = rules_of(room, tx, case)
     events = events_of(tx, case_id)
-    open_record = room.ledger.records.open
-    steps = tuple((event, open_record(tx, event.entry_id)) for event in events)
+    steps = _steps(room, tx, case, events)
     met = currently_met(tx, case, matter)
     requirements = tuple(
         GatheredRequirement(rule.key, catalogue.name_of(rule).zh, rule.mandatory, met.get(rule.key))
@@ -157,8 +88,20 @@ def gather(room: MaterialsRoom, tx: ReadTx, case_id: str) -> Gathered:
             ],
             events=[(event.event, event.entry_id) for event in events],
             erased=erased,
+            imported=case.origin == ORIGIN,
         ),
     )
+
+
+def _steps(
+    room: MaterialsRoom, tx: ReadTx, case: CaseView, events: Sequence[CaseEventView]
+) -> tuple[tuple[CaseEventView, OpenedRecord], ...]:
+    """The process records. All that is known of a back file is that it was imported."""
+    found = [(event, room.ledger.records.open(tx, event.entry_id)) for event in events]
+    if case.origin == ORIGIN and found:
+        event, record = found[-1]
+        found = [(replace(event, sequence=1, event=ORIGIN), record)]
+    return tuple(found)
 
 
 def _requirement_facts(item: GatheredRequirement) -> RequirementFacts:

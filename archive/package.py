@@ -36,7 +36,8 @@ from archive.errors import (
     TargetExists,
     TargetUnusable,
 )
-from archive.gather import Gathered, gather
+from archive.gather import gather
+from archive.gathered import Gathered
 from archive.reading import file_blocks, read_folder
 from archive.record_rules import license_text
 from archive.records import Built, Export, record_export
@@ -121,6 +122,17 @@ def export_to_store(
             return record_export(room, tx, principal, built, object_key=stored.object_key)
 
         return commit(work)
+
+
+def clear_unfinished(room: ArchiveRoom) -> int:
+    """Remove what a killed process left in the store's own export folder; how many.
+
+    For the start of the one process that serves the store: it holds readable files.
+    """
+    left = list(room.exports.glob(".exp_*.part")) if room.exports.is_dir() else []
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(left)
 
 
 @contextmanager

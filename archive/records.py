@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, insert, select, update
 
 from archive.bag import BagSummary
 from archive.errors import ExportUnknown, PackageGone
-from archive.gather import Gathered
+from archive.gathered import Gathered
 from archive.room import ArchiveRoom
 from archive.tables import exports
 from kernel.canonical import JsonValue
@@ -158,7 +158,7 @@ def load_export(tx: ReadTx, export_id: str) -> Export:
     row = tx.one(select(exports).where(exports.c.export_id == export_id))
     if row is None:
         raise ExportUnknown()
-    return _view(row)
+    return export_of(row)
 
 
 def exports_of(tx: ReadTx, case_id: str) -> list[Export]:
@@ -168,7 +168,7 @@ def exports_of(tx: ReadTx, case_id: str) -> list[Export]:
         .where(exports.c.case_id == case_id)
         .order_by(exports.c.at.desc(), exports.c.export_id)
     )
-    return [_view(row) for row in rows]
+    return [export_of(row) for row in rows]
 
 
 def fetch(
@@ -225,10 +225,11 @@ def forget_stale(room: ArchiveRoom, at: datetime) -> int:
 
 def _kept(tx: ReadTx) -> Iterator[Export]:
     for row in tx.all(select(exports).where(exports.c.object_key.is_not(None))):
-        yield _view(row)
+        yield export_of(row)
 
 
-def _view(row: RowMapping) -> Export:
+def export_of(row: RowMapping) -> Export:
+    """A row of `exports` as a value."""
     return Export(
         export_id=row["export_id"],
         case_id=row["case_id"],

@@ -5,9 +5,11 @@ itself, and the same client measures both sides of every ratio.
 """
 
 import asyncio
+import json
+import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,16 @@ def request(method: str, path: str, token: str | None = None, body: bytes = b"")
     if body:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
+
+
+def main() -> None:
+    """PORT SPEC CLIENTS SECONDS STATUS; prints the `Load` as JSON."""
+    port, spec, clients, seconds, expect = sys.argv[1:]
+    what = json.loads(spec)
+    one = request(what["method"], what["path"], what.get("token"), what.get("body", "").encode())
+    load = run(int(port), [[one]] * int(clients), float(seconds), int(expect))
+    print(json.dumps(asdict(load)))
+
+
+if __name__ == "__main__":
+    main()

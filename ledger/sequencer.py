@@ -101,6 +101,7 @@ class Sequencer:
         if any(signer.key.name != head.origin for signer in self._signers):
             raise KeyMismatch()
         self._compare_with_published(head)
+        self._tiles.sweep()
         self._tail = tail_of(head.size, {path: self._tiles.get(path) for path in edge(head.size)})
         if self._tail.root != head.root:
             raise LogDiverged(reason="the tiles do not give the database's root")

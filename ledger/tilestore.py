@@ -48,6 +48,10 @@ class TileStore(Protocol):
         """Remove the partial tiles that the full tile `path` supersedes; best effort."""
         ...
 
+    def sweep(self) -> None:
+        """Remove what an interrupted write left outside the names. For the one writer, at start."""
+        ...
+
 
 class FilesystemTiles:
     """A `TileStore` in a folder that a plain web server could serve as it is.
@@ -137,7 +141,6 @@ class FilesystemTiles:
             folder.rmdir()
 
     def sweep(self) -> None:
-        """Remove what an interrupted write left beside the log. For the one writer, at start."""
         self._staging.mkdir(exist_ok=True)
         for leftover in self._staging.iterdir():
             leftover.unlink(missing_ok=True)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from lints.tree import Finding, Tree
 
-_RAISING = {"raises", "warns", "fail", "assume_fails", "call_and_validate", "validate_response"}
+# pytest's own, Schemathesis' and Playwright's ways to assert.
+_RAISING = {"raises", "warns", "fail", "call_and_validate", "validate_response", "expect"}
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

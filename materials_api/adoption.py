@@ -17,14 +17,18 @@ from storage.database import ReadTx, WriteTx
 CATALOGUE_ENTITY = "catalogue"
 
 
-def newest(tx: ReadTx) -> Catalogue | None:
-    """The catalogue adopted last, or None in a store that never had one."""
-    content = tx.scalar(
-        select(catalogue_versions.c.content)
+def newest(tx: ReadTx) -> tuple[bytes, Catalogue] | None:
+    """SHA-256 and content of the catalogue adopted last; None in a store that never had one.
+
+    The hash is that of the stored bytes: a later program may write the same
+    catalogue otherwise.
+    """
+    row = tx.one(
+        select(catalogue_versions.c.sha256, catalogue_versions.c.content)
         .order_by(catalogue_versions.c.adopted_at.desc())
         .limit(1)
     )
-    return None if content is None else Catalogue.parse(content)
+    return None if row is None else (row["sha256"], Catalogue.parse(row["content"]))
 
 
 def adopt(tx: WriteTx, at: datetime, journal: Journal, catalogue: Catalogue) -> bool:
@@ -34,9 +38,10 @@ def adopt(tx: WriteTx, at: datetime, journal: Journal, catalogue: Catalogue) -> 
     changed by code, so that monitors see which rules were in force when.
     A version that was in force before comes back by a new leaf alone.
     """
-    before = newest(tx)
-    if before is not None and before.sha256 == catalogue.sha256:
+    last = newest(tx)
+    if last is not None and last[0] == catalogue.sha256:
         return False
+    before = None if last is None else last[1]
     entry = journal.publish(tx, at, "catalogue.changed", changes(before, catalogue))
     known = tx.scalar(
         select(catalogue_versions.c.sha256).where(catalogue_versions.c.sha256 == catalogue.sha256)

@@ -17,6 +17,10 @@ from materials_api.document_kinds import DocumentKind
 from materials_api.errors import DocumentUnknown
 from materials_api.tables import case_documents
 from storage.database import ReadTx, WriteTx
+from storage.database.prepared import Prepared
+
+# On every verification's path: compiled once.
+_ADD = Prepared(insert(case_documents), case_documents.c.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,8 @@ def add_document(
     record (`slips` says which keys it reads).
     """
     document_id = document_id or new_id(IdKind.DOCUMENT)
-    tx.execute(
-        insert(case_documents),
+    _ADD.run(
+        tx,
         {
             "document_id": document_id,
             "case_id": case_id,

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, Select, insert, select, update
 
 from kernel.errors import CodedError
 from kernel.principals import Principal
@@ -78,7 +79,7 @@ def begin_download(
     """
     digest = secret_digest(ticket)
     with room.database.read() as tx:
-        release = _look(room, tx, at, principal, digest, wanted)
+        release, _ = _look(room, tx, at, principal, digest, wanted, select(tickets))
     if release.range.partial:
         _rehash(room, release)
 
@@ -143,8 +144,9 @@ def _look(
     principal: Principal,
     digest: bytes,
     wanted: RangeRequest,
-) -> Release:
-    row = tx.one(select(tickets).where(tickets.c.secret_sha256 == digest).with_for_update())
+    rows: Select[Any],
+) -> tuple[Release, MaterialFacts]:
+    row = tx.one(rows.where(tickets.c.secret_sha256 == digest))
     if row is None or row["principal"] != principal.subject:
         raise TicketUnknown()
     if at >= row["expires_at"]:
@@ -158,13 +160,14 @@ def _look(
     etag = etag_of(file)
     if row["used_at"] is not None and not wanted.resumes(etag):
         raise TicketUsed()
-    return Release(
+    release = Release(
         ticket_id=row["ticket_id"],
         claim=claim,
         file=file,
         ref=registry.ref(tx, file.object_key),
         range=requested_range(wanted, file.size, etag),
     )
+    return release, material
 
 
 def _use(
@@ -175,7 +178,8 @@ def _use(
     digest: bytes,
     wanted: RangeRequest,
 ) -> Release:
-    release = _look(room, tx, at, principal, digest, wanted)
+    locked = select(tickets).with_for_update()
+    release, material = _look(room, tx, at, principal, digest, wanted, locked)
     done = tx.execute(
         update(tickets)
         .where(tickets.c.ticket_id == release.ticket_id, tickets.c.used_at.is_(None))
@@ -183,7 +187,6 @@ def _use(
     )
     first = done.rowcount == 1
     row = _verification(tx, release.claim)
-    material = open_material(room, tx, release.claim.material_id)
     case_id = material.case_id if row is None else row["case_id"]
     if first:
         _record(room, tx, at, principal, release, material, row, case_id)

@@ -15,7 +15,7 @@ Its row repeats what queries need and is compared before it is believed. Body of
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,6 @@ from sqlalchemy import bindparam, insert, select, update
 from kernel.canonical import JsonValue, Record
 from kernel.clock import parse_time, time_text
 from kernel.principals import Capacity, Principal
-from ledger.journal import JournalEntry
 from ledger.merkle import leaf_hash
 from ledger.records import OpenedRecord, Row
 from materials_api.errors import RecordMismatch, RowChanged
@@ -53,7 +52,8 @@ class Grant:
     """`items`: what was asked for. `approved`: what the holder agreed to.
 
     `expires_at` ends the request while it is one, and the grant afterwards;
-    `wanted_until` is the end that the asker wants. `version` is the row's.
+    `wanted_until` is the end that the asker wants. `version` is the row's,
+    `entry_id` that of the newest record.
     """
 
     grant_id: str
@@ -77,6 +77,7 @@ class Grant:
     decided_at: datetime | None = None
     spent_at: datetime | None = None
     version: int = 1
+    entry_id: str = ""
 
     def body(self, by: Record) -> dict[str, JsonValue]:
         return {
@@ -174,6 +175,7 @@ def read_grant(row: Row, record: OpenedRecord) -> tuple[Grant, bool]:
             decided_at=_time(body["decided_at"]),
             spent_at=_time(body["spent_at"]),
             version=row["version"],
+            entry_id=record.entry_id,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordMismatch(entity=record.entity) from error
@@ -200,8 +202,8 @@ def open_grant(room: MaterialsRoom, tx: ReadTx, grant_id: str, *, lock: bool = F
 
 def add_grant(
     room: MaterialsRoom, tx: WriteTx, at: datetime, kind: str, by: Record, grant: Grant
-) -> JournalEntry:
-    """Record a new grant and insert its rows."""
+) -> Grant:
+    """Record a new grant and insert its rows; the grant with its entry."""
     entry = room.ledger.journal.record(tx, at, kind, grant.grant_id, grant.body(by))
     tx.execute(insert(grants), {"grant_id": grant.grant_id, **grant.columns(entry.entry_id)})
     tx.insert_many(
@@ -215,13 +217,14 @@ def add_grant(
             for one in grant.items
         ],
     )
-    return entry
+    return replace(grant, entry_id=entry.entry_id)
 
 
 def save_grant(
     room: MaterialsRoom, tx: WriteTx, at: datetime, kind: str, by: Record, grant: Grant
-) -> JournalEntry:
+) -> Grant:
     """Record the changed grant and update its row; `grant.version` is what it was.
+    Returns the grant as it is now.
 
     Compare-and-swap on the version: `RowChanged` if somebody else was faster.
     A show code that is still out serves no longer.
@@ -235,7 +238,7 @@ def save_grant(
     )
     if done.rowcount != 1:
         raise RowChanged()
-    return entry
+    return replace(grant, version=grant.version + 1, entry_id=entry.entry_id)
 
 
 def publish_end(

@@ -76,9 +76,9 @@ def ask_grants(
             expires_at=later(at, room.limits.grants.request_life),
             asked_by=officer_of(principal),
         )
-        add_grant(room, tx, at, "grant.requested", actor_of(principal), grant)
-        note(tx, at, principal, "grant.request", grant)
-        made.append(grant)
+        added = add_grant(room, tx, at, "grant.requested", actor_of(principal), grant)
+        note(tx, at, principal, "grant.request", added)
+        made.append(added)
     return made
 
 

@@ -113,9 +113,9 @@ def make_grant(
         capacity_id=who.capacity_id,
         decided_at=at,
     )
-    add_grant(room, tx, at, "grant.granted", actor_of(principal), grant)
-    note(tx, at, principal, "grant.make", grant)
-    return grant
+    made = add_grant(room, tx, at, "grant.granted", actor_of(principal), grant)
+    note(tx, at, principal, "grant.make", made)
+    return made
 
 
 def approve(
@@ -150,14 +150,14 @@ def approve(
         decided_at=at,
         expires_at=grant.wanted_until or later(at, room.limits.grants.once_life),
     )
-    save_grant(room, tx, at, "grant.granted", actor_of(principal), granted)
+    saved = save_grant(room, tx, at, "grant.granted", actor_of(principal), granted)
     tx.execute(
         update(grant_items)
         .where(grant_items.c.grant_id == grant_id, grant_items.c.item.in_(approved))
         .values(approved=True)
     )
-    note(tx, at, principal, "grant.approve", granted)
-    return replace(granted, version=granted.version + 1)
+    note(tx, at, principal, "grant.approve", saved)
+    return saved
 
 
 def decline(
@@ -173,9 +173,9 @@ def decline(
         capacity_id=who.capacity_id,
         decided_at=at,
     )
-    save_grant(room, tx, at, "grant.declined", actor_of(principal), declined)
-    note(tx, at, principal, "grant.decline", declined)
-    return replace(declined, version=declined.version + 1)
+    saved = save_grant(room, tx, at, "grant.declined", actor_of(principal), declined)
+    note(tx, at, principal, "grant.decline", saved)
+    return saved
 
 
 def revoke(
@@ -188,10 +188,10 @@ def revoke(
     _, grant = _own(room, tx, at, principal, grant_id)
     ended = room.ledger.records.latest(tx, grant_id)
     revoked = replace(grant, state=apply(grant.state, GrantEvent.REVOKE))
-    save_grant(room, tx, at, "grant.revoked", actor_of(principal), revoked)
+    saved = save_grant(room, tx, at, "grant.revoked", actor_of(principal), revoked)
     publish_end(room, tx, at, "revoked", ended)
-    note(tx, at, principal, "grant.revoke", revoked)
-    return replace(revoked, version=revoked.version + 1)
+    note(tx, at, principal, "grant.revoke", saved)
+    return saved
 
 
 def lapse_overdue(room: MaterialsRoom, tx: WriteTx, at: datetime, *, limit: int = 200) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import bindparam, func, insert, select
 
 from materials_api.case_lifecycle import UNDECIDED
 from materials_api.cases import CaseView
@@ -14,6 +14,7 @@ from materials_api.errors import CaseStateForbids
 from materials_api.material_lifecycle import MaterialState
 from materials_api.tables import case_requirements, materials
 from storage.database import ReadTx, WriteTx
+from storage.database.prepared import Prepared
 
 UPLOAD = "upload"
 """The route of a requirement that was met by bringing the material."""
@@ -26,6 +27,15 @@ _DEAD = frozenset(
         MaterialState.ERASED,
     }
 )
+
+# On every verification's path: compiled once.
+_LAST = Prepared(
+    select(func.max(case_requirements.c.sequence).label("last")).where(
+        case_requirements.c.case_id == bindparam("case"),
+        case_requirements.c.requirement == bindparam("requirement"),
+    )
+)
+_ADD = Prepared(insert(case_requirements), case_requirements.c.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +72,10 @@ def note_met(
     reason: str | None = None,
 ) -> int:
     """Add the row that says how a requirement was met; its sequence number."""
-    same = (case_requirements.c.case_id == case_id) & (
-        case_requirements.c.requirement == requirement
-    )
-    sequence = int(tx.scalar(select(func.count()).select_from(case_requirements).where(same))) + 1
-    tx.execute(
-        insert(case_requirements),
+    last = _LAST.one(tx, {"case": case_id, "requirement": requirement})
+    sequence = 1 if last is None or last["last"] is None else int(last["last"]) + 1
+    _ADD.run(
+        tx,
         {
             "case_id": case_id,
             "requirement": requirement,

@@ -6,6 +6,7 @@ rows told the same; when it is False the decision is always Denied. All times
 are aware; validity periods are [start, end).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -273,6 +274,6 @@ class DataCheckFacts:
     subject: str
     named: frozenset[str]
     outcome: RegisterOutcome
-    agreed: dict[str, bool]
+    agreed: Mapping[str, bool]
     record_agrees: bool = True
     proof: ProofFacts | None = None

@@ -113,10 +113,10 @@ def redeem(
     bound = grant
     if grant.use is GrantUse.ONCE:
         bound = replace(grant, case_id=case_id, audience=principal.org, matter=case.matter)
-    save_grant(room, tx, at, "grant.bound", actor_of(principal), bound)
+    saved = save_grant(room, tx, at, "grant.bound", actor_of(principal), bound)
     tx.execute(delete(code_tries).where(code_tries.c.principal == principal.subject))
     audit.note(tx, at, principal, "grant.redeem", entity=grant.grant_id, case_id=case_id)
-    return replace(bound, version=bound.version + 1)
+    return saved
 
 
 def _fits(at: datetime, grant: Grant, case: CaseView, principal: Principal) -> bool:

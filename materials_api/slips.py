@@ -6,7 +6,7 @@ Keys read from a verification's record (all but `outcome` may be missing):
     checks [{check, result, reasons [code, …]}] in the order of `CheckName`;
     route; basis "consent" | "statutory_duty" (or {kind, officer, number, role});
     officer, number, role of the statutory duty; grants [id, …];
-    register, fields [name, …] or {name: agreed} of a data check;
+    register, fields [name, …] of a data check;
     org, unit, by_officer or officer of who asked; purpose
 """
 
@@ -86,6 +86,7 @@ def _verification(document_id: str, head: Head, at: datetime, body: Body) -> She
         Field("要求", "Requirement", _requirement(head, body.get("requirement"))),
         Field("核验对象", "Item", _item(head, body)),
         Field("免交途径", "Route", _route(body.get("route"))),
+        *_register(head, body),
         Field("依据", "Basis", _basis(body)),
         Field("核验人", "Checked by", _who(body)),
         Field("核验时间", "Time", _moment(at)),
@@ -255,6 +256,20 @@ def _item(head: Head, body: Body) -> str:
     name = names.get(kind, kind) if isinstance(kind, str) else ""
     item = body.get("item")
     return " ".join(part for part in (name, item) if isinstance(part, str) and part) or "-"
+
+
+def _register(head: Head, body: Body) -> list[Field]:
+    """Of a data check: which register was asked, and on what it was compared."""
+    key = body.get("register")
+    if not isinstance(key, str):
+        return []
+    names = {register.key: register.name.zh for register in head.catalogue.registers}
+    fields = body.get("fields")
+    compared = ", ".join(field for field in _list(fields) if isinstance(field, str))
+    return [
+        Field("登记库", "Register", names.get(key, key)),
+        Field("核验项", "Compared", compared or "-"),
+    ]
 
 
 def _route(value: JsonValue) -> str:

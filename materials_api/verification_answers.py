@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any
 
-from kernel.canonical import JsonValue
 from kernel.clock import time_text
 from materials_api.catalogue.terms import ROUTE_EN, ROUTE_ZH, Route
 from materials_api.decisions import CHECK_EN, CHECK_ZH, CheckName, CheckResult
@@ -62,7 +61,7 @@ def item_answer(
     }
 
 
-def encode(answer: JsonValue | Mapping[str, Any]) -> bytes:
+def encode(answer: Mapping[str, Any]) -> bytes:
     return _encode(answer).encode()
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kernel.principals import Capacity, Principal
-from ledger.records import OpenedRecord, open_row
+from ledger.records import OpenedRecord
 from materials_api.case_lifecycle import CaseOutcome, CaseState, outcome_of
 from materials_api.cases import CaseView, rules_of, view_of, visible_to
 from materials_api.catalogue.model import Catalogue, Matter
@@ -16,8 +16,6 @@ from materials_api.verification_rows import (
     Row,
     capacity_ids,
     case_row,
-    entry_row,
-    newest_row,
     party_kind,
     state_rows,
 )
@@ -39,13 +37,14 @@ _CASE_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class CaseContext:
-    """The case of a call, once for all its items."""
+    """The case of a call, once for all its items. `capacities`: opened already, by id."""
 
     view: CaseView
     facts: CaseFacts
     capacity: CapacityFacts | None
     catalogue: Catalogue
     matter: Matter
+    capacities: dict[str, RegisteredCapacity]
 
 
 def gather_case(
@@ -56,12 +55,13 @@ def gather_case(
     if row is None:
         raise CaseUnknown()
     view = still_open(visible_to(principal, view_of(row)))
-    opened = open_entry(room, entry_row(tx, row["entry_id"]), case_id)
-    newest = open_entry(room, newest_row(tx, case_id), case_id)
+    opened = open_entry(room, tx, row["entry_id"], case_id)
+    newest = room.ledger.records.latest(tx, case_id)
     if newest.body.get("status") != row["state"] or not _case_agrees(row, opened):
         raise RecordMismatch(entity=case_id)
     catalogue, matter = rules_of(room, tx, view)
-    people, capacity = _acting(room, tx, at, view)
+    known = {one: room.parties.capacity(tx, one) for one in _ids_of_capacities(tx, view)}
+    people, capacity = _acting(tx, at, view, list(known.values()))
     facts = CaseFacts(
         case_id=case_id,
         matter=view.matter,
@@ -74,7 +74,7 @@ def gather_case(
         asking=principal.org or "",
         project=view.project,
     )
-    return CaseContext(view, facts, capacity, catalogue, matter)
+    return CaseContext(view, facts, capacity, catalogue, matter, known)
 
 
 def source_case(
@@ -86,13 +86,13 @@ def source_case(
     row = case_row(tx, case_id)
     if row is None:
         raise RecordMismatch(entity=case_id)
-    opened = open_entry(room, entry_row(tx, row["entry_id"]), case_id)
+    opened = open_entry(room, tx, row["entry_id"], case_id)
     agrees = _case_agrees(row, opened)
     outcome: CaseOutcome | None = None
     for event in state_rows(tx, case_id):
         stated = outcome_of([CaseState(event["state"])])
         if stated is not None:
-            record = open_entry(room, entry_row(tx, event["entry_id"]), case_id)
+            record = open_entry(room, tx, event["entry_id"], case_id)
             outcome = _outcome(record)
             agrees = agrees and outcome is stated
             break
@@ -110,15 +110,18 @@ def _outcome(record: OpenedRecord) -> CaseOutcome | None:
         return None
 
 
+def _ids_of_capacities(tx: ReadTx, case: CaseView) -> list[str]:
+    if case.person == case.applicant:
+        return []
+    return capacity_ids(tx, case.applicant, case.person)
+
+
 def _acting(
-    room: MaterialsRoom, tx: ReadTx, at: datetime, case: CaseView
+    tx: ReadTx, at: datetime, case: CaseView, known: list[RegisteredCapacity]
 ) -> tuple[frozenset[str], CapacityFacts | None]:
     """The natural persons who count as the applicant's own, and why `person` may act."""
     if case.person == case.applicant:
         return frozenset({case.applicant}), None
-    known = [
-        room.parties.capacity(tx, one) for one in capacity_ids(tx, case.applicant, case.person)
-    ]
     people = {case.person} | {
         one.person
         for one in known
@@ -147,11 +150,9 @@ def _case_agrees(row: Row, opened: OpenedRecord) -> bool:
     return all(opened.body.get(name) == row[name] for name in _CASE_FIELDS)
 
 
-def open_entry(room: MaterialsRoom, row: Row | None, entity: str | None) -> OpenedRecord:
-    """The record of an entry's row, which must be of this entity."""
-    if row is None:
-        raise RecordMismatch(entity=entity)
-    record = open_row(room.vault, row)
+def open_entry(room: MaterialsRoom, tx: ReadTx, entry_id: str, entity: str | None) -> OpenedRecord:
+    """The record of an entry, which must be of this entity."""
+    record = room.ledger.records.open(tx, entry_id)
     if entity is not None and record.entity != entity:
         raise RecordMismatch(entity=entity)
     return record

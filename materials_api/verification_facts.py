@@ -44,11 +44,9 @@ from materials_api.verification_case import CaseContext, gather_case, open_entry
 from materials_api.verification_grants import gather_grants
 from materials_api.verification_rows import (
     Row,
-    entry_row,
     event_rows,
     file_rows,
     material_row,
-    newest_row,
     party_rows,
 )
 from storage.database import ReadTx
@@ -194,8 +192,8 @@ def _material(room: MaterialsRoom, tx: ReadTx, material_id: str, seen: _Seen) ->
     source, source_agrees = source_case(room, tx, row["case_id"], seen.sources)
     record: OpenedRecord | None = None
     try:
-        record = open_entry(room, entry_row(tx, row["entry_id"]), material_id)
-        latest = open_entry(room, newest_row(tx, material_id), material_id)
+        record = open_entry(room, tx, row["entry_id"], material_id)
+        latest = room.ledger.records.latest(tx, material_id)
         facts = read_material(row, files, shares, record, latest)
     except RecordErased:
         erased = row["status"] == MaterialState.ERASED
@@ -281,7 +279,7 @@ def _license(room: MaterialsRoom, tx: ReadTx, license_id: str) -> _Found:
         owners=frozenset({facts.holder}),
         project=None,
         version=facts.row_version,
-        record=open_entry(room, entry_row(tx, facts.entry_id), license_id),
+        record=open_entry(room, tx, facts.entry_id, license_id),
         license=facts,
     )
 
@@ -293,7 +291,7 @@ def party_events(
     if party not in seen.events:
         found: list[PartyEvent] = []
         for row in event_rows(tx, party):
-            body = open_entry(room, entry_row(tx, row["entry_id"]), None).body
+            body = open_entry(room, tx, row["entry_id"], None).body
             event = PartyEvent(party, PartyEventKind(row["event"]), row["at"])
             told = (body.get("party"), body.get("event"), _moment(body.get("happened_at")))
             if told != (event.party, event.event.value, event.at):

@@ -5,8 +5,8 @@ from materials_api.grant_lifecycle import GrantState
 from materials_api.grant_records import Grant, read_grant
 from materials_api.reuse_facts import CapacityFacts, GrantFacts
 from materials_api.room import MaterialsRoom
-from materials_api.verification_case import CaseContext, capacity_facts, open_entry
-from materials_api.verification_rows import grant_row, grant_rows, newest_row
+from materials_api.verification_case import CaseContext, capacity_facts
+from materials_api.verification_rows import grant_row, grant_rows
 from storage.database import ReadTx
 
 Opened = dict[str, tuple[Grant, GrantFacts]]
@@ -36,8 +36,8 @@ def gather_grants(
     for row in rows:
         grant_id = row["grant_id"]
         if grant_id not in seen:
-            grant, agrees = read_grant(row, open_entry(room, newest_row(tx, grant_id), grant_id))
-            seen[grant_id] = grant, _grant_facts(room, tx, grant, agrees=agrees)
+            grant, agrees = read_grant(row, room.ledger.records.latest(tx, grant_id))
+            seen[grant_id] = grant, _grant_facts(room, tx, case, grant, agrees=agrees)
         grant, facts = seen[grant_id]
         listed = any(one.item == item for one in grant.items)
         if listed or grant.holder in owners:
@@ -45,11 +45,14 @@ def gather_grants(
     return opened
 
 
-def _grant_facts(room: MaterialsRoom, tx: ReadTx, grant: Grant, *, agrees: bool) -> GrantFacts:
+def _grant_facts(
+    room: MaterialsRoom, tx: ReadTx, case: CaseContext, grant: Grant, *, agrees: bool
+) -> GrantFacts:
     capacity: CapacityFacts | None = None
     if grant.capacity_id is not None:
         try:
-            capacity = capacity_facts(room.parties.capacity(tx, grant.capacity_id))
+            known = case.capacities.get(grant.capacity_id)
+            capacity = capacity_facts(known or room.parties.capacity(tx, grant.capacity_id))
         except Corrupt:
             agrees = False
     # A request is judged by what it asks for: it is pending, not "for something else".

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import bindparam, or_, select
 
 from kernel.principals import Capacity
-from ledger.tables import ledger_entries
 from materials_api.tables import (
     case_events,
     cases,
@@ -48,18 +47,6 @@ _PARTIES = Prepared(
     select(material_parties.c.party_id, material_parties.c.role).where(
         material_parties.c.material_id == bindparam("material")
     )
-)
-_ENTRIES = Prepared(
-    select(ledger_entries)
-    .where(ledger_entries.c.entity == bindparam("entity"), ledger_entries.c.public.is_(False))
-    .order_by(ledger_entries.c.position)
-)
-_ENTRY = Prepared(select(ledger_entries).where(ledger_entries.c.entry_id == bindparam("entry")))
-_NEWEST = Prepared(
-    select(ledger_entries)
-    .where(ledger_entries.c.entity == bindparam("entity"), ledger_entries.c.public.is_(False))
-    .order_by(ledger_entries.c.position.desc())
-    .limit(1)
 )
 # Grants that may serve without being named: of this case, or given to its bodies.
 _GRANTS_FOR_ITEM = Prepared(
@@ -115,19 +102,6 @@ def file_rows(tx: ReadTx, material_id: str) -> list[Row]:
 
 def party_rows(tx: ReadTx, material_id: str) -> list[Row]:
     return _PARTIES.all(tx, {"material": material_id})
-
-
-def entry_rows(tx: ReadTx, entity: str) -> list[Row]:
-    """Every sealed entry of the entity, oldest first."""
-    return _ENTRIES.all(tx, {"entity": entity})
-
-
-def entry_row(tx: ReadTx, entry_id: str) -> Row | None:
-    return _ENTRY.one(tx, {"entry": entry_id})
-
-
-def newest_row(tx: ReadTx, entity: str) -> Row | None:
-    return _NEWEST.one(tx, {"entity": entity})
 
 
 def grant_rows(

@@ -25,7 +25,6 @@ from sqlalchemy import bindparam, insert, select, update
 from kernel.canonical import JsonValue
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal
-from ledger.records import open_row
 from license_service.answers import StatusAnswer
 from license_service.sources import Snapshots
 from license_service.tables import licenses
@@ -42,7 +41,7 @@ from materials_api.retention import extend_for_use
 from materials_api.reuse_facts import Basis, StatutoryDuty
 from materials_api.room import MaterialsRoom
 from materials_api.tables import cases, grants, materials, uses, verifications
-from materials_api.verification_rows import Row, newest_row
+from materials_api.verification_rows import Row
 from storage import audit
 from storage.database import WriteTx
 from storage.database.prepared import Prepared
@@ -194,7 +193,7 @@ def _spend(
         after = spend(grant.state, grant.use, grant.case_id, case.case_id)
         if not after.changed:
             continue
-        before = newest_row(tx, grant_id)
+        before = room.ledger.records.latest(tx, grant_id)
         spent = replace(
             grant,
             state=after.state,
@@ -217,9 +216,9 @@ def _spend(
                 "entry": entry.entry_id,
             },
         )
-        if done != 1 or before is None:
+        if done != 1:
             raise Stale()
-        publish_end(room, tx, at, "spent", open_row(room.vault, before))
+        publish_end(room, tx, at, "spent", before)
 
 
 def _body(

@@ -6,7 +6,7 @@ compared with them before it is believed.
 
 from datetime import datetime
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import and_, bindparam, insert, or_, select, update
 
 from kernel.canonical import JsonValue
 from kernel.clock import parse_time, time_text
@@ -35,6 +35,15 @@ from parties.errors import (
 from parties.registry import Register
 from parties.tables import capacities
 from storage.database import ReadTx, WriteTx
+from storage.database.prepared import Prepared
+
+# On every verification's path: compiled once.
+_CAPACITY = Prepared(select(capacities).where(capacities.c.capacity_id == bindparam("capacity")))
+_BETWEEN = Prepared(
+    select(capacities.c.capacity_id).where(
+        capacities.c.holder == bindparam("holder"), capacities.c.person == bindparam("person")
+    )
+)
 
 
 class Parties(Register):
@@ -149,7 +158,7 @@ class Parties(Register):
 
     def capacity(self, tx: ReadTx, capacity_id: str) -> CapacityFacts:
         """One capacity from its records, compared with its row."""
-        row = tx.one(select(capacities).where(capacities.c.capacity_id == capacity_id))
+        row = _CAPACITY.one(tx, {"capacity": capacity_id})
         if row is None:
             raise CapacityUnknown()
         facts = _facts(self._records.history(tx, capacity_id))
@@ -190,11 +199,7 @@ class Parties(Register):
         )
 
     def _between(self, tx: ReadTx, person: str, holder: str) -> list[CapacityFacts]:
-        rows = tx.all(
-            select(capacities.c.capacity_id).where(
-                capacities.c.holder == holder, capacities.c.person == person
-            )
-        )
+        rows = _BETWEEN.all(tx, {"holder": holder, "person": person})
         return [self.capacity(tx, row["capacity_id"]) for row in rows]
 
 

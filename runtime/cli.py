@@ -157,9 +157,7 @@ def token(
         Literal["legal_representative", "license_manager", "operator", "guardian", "agent"] | None,
         Parameter(name="--capacity", help="以何身份 / In which capacity."),
     ] = None,
-    days: Annotated[
-        int, Parameter(name="--days", help="有效天数 / Days until it expires.")
-    ] = 30,
+    days: Annotated[int, Parameter(name="--days", help="有效天数 / Days until it expires.")] = 30,
 ) -> int:
     """签发访问令牌 / Issue an access token; it is shown once."""
     from runtime.commands.token import TokenRequest, issue_token
@@ -178,9 +176,7 @@ def checkpoint(*, data: Data) -> int:
 
 
 @log_app.command
-def proof(
-    index: Annotated[int, Parameter(help="叶序号 / Leaf index.")], /, *, data: Data
-) -> int:
+def proof(index: Annotated[int, Parameter(help="叶序号 / Leaf index.")], /, *, data: Data) -> int:
     """打印包含证明 / Print the inclusion proof of a leaf (tlog-proof)."""
     from runtime.commands.log import print_proof
 

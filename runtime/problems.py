@@ -127,7 +127,8 @@ def validation_problem(
     """What is wrong with which field. Values are left out: they may be personal data."""
     fields = [
         {
-            "field": ".".join(str(part) for part in item.get("loc", ()) if part != "body") or "body",
+            "field": ".".join(str(part) for part in item.get("loc", ()) if part != "body")
+            or "body",
             "rule": str(item.get("type", "invalid")),
         }
         for item in errors[:50]

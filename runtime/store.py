@@ -83,7 +83,9 @@ class Store:
             parties=self.parties,
             licenses=self.licenses,
             license_source=self.license_source,
-            catalogue=load_catalogue(known_kinds=frozenset(kind.key for kind in self.licenses.kinds)),
+            catalogue=load_catalogue(
+                known_kinds=frozenset(kind.key for kind in self.licenses.kinds)
+            ),
             limits=replace(Limits(), upload_bytes=settings.upload_limit_mib * MIB),
         )
         self.license_room = LicenseRoom(

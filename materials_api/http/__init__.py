@@ -1,1 +1,30 @@
 """Routes of this room: uploads, cases, materials, documents, tasks, grants, verifications."""
+
+from fastapi import APIRouter
+
+from materials_api.http import (
+    cases,
+    documents,
+    material_form,
+    materials,
+    tasks,
+    uploads,
+)
+from materials_api.room import MaterialsRoom
+from parties.http import Access
+
+
+def routes(room: MaterialsRoom, access: Access) -> APIRouter:
+    """All routers of the room in one."""
+    router = APIRouter()
+    for module in (
+        uploads,
+        cases,
+        # Before `materials`: `…/materials/form` is no material's id.
+        material_form,
+        materials,
+        documents,
+        tasks,
+    ):
+        router.include_router(module.routes(room, access))
+    return router

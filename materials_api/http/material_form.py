@@ -13,7 +13,14 @@ from kernel.ids import IdKind, new_id
 from kernel.principals import Principal, Role
 from materials_api.errors import FormInvalid
 from materials_api.forms import Form, FormReceiver
-from materials_api.http.common import CaseId, Prefer, Waiting, declared_size, preferred_wait
+from materials_api.http.common import (
+    OWN_LIMIT,
+    CaseId,
+    Prefer,
+    Waiting,
+    declared_size,
+    preferred_wait,
+)
 from materials_api.http.material_models import FormBody, MaterialFields, RegisteredOut
 from materials_api.http.materials import registered_out
 from materials_api.http.receiving import ending, receive_into
@@ -73,6 +80,7 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         status_code=201,
         response_model=RegisteredOut,
         openapi_extra=_BODY,
+        max_body_size=OWN_LIMIT,
         summary="用网页表单登记材料",
     )
     async def form(

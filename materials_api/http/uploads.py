@@ -6,7 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from kernel.principals import Principal, Role
-from materials_api.http.common import ContentDigest, declared_digests, declared_size
+from materials_api.http.common import OWN_LIMIT, ContentDigest, declared_digests, declared_size
 from materials_api.http.receiving import ending, receive_into
 from materials_api.room import MaterialsRoom
 from materials_api.uploads import Upload, begin_upload, keep_upload
@@ -49,6 +49,7 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         response_model=UploadOut,
         responses={200: {"model": UploadOut, "description": "the same bytes were here already"}},
         openapi_extra=_BODY,
+        max_body_size=OWN_LIMIT,
         summary="上传文件",
     )
     async def put(

@@ -34,10 +34,21 @@ def write_once(
         status, answer = work(tx)
         return Reply(status, answer.model_dump_json().encode())
 
-    request_key = None
-    if key is not None:
-        digest = vault.mac("idempotency", body.model_dump_json().encode())
-        request_key = RequestKey(principal.subject, route, key, digest)
-    reply = once(database, at, request_key, attempt)
+    asked = request_key(vault, principal, route, key, body)
+    return json_response(once(database, at, asked, attempt))
+
+
+def request_key(
+    vault: KeyVault, principal: Principal, route: str, key: str | None, body: BaseModel
+) -> RequestKey | None:
+    """Under what the answer to this request is remembered; None without a key."""
+    if key is None:
+        return None
+    digest = vault.mac("idempotency", body.model_dump_json().encode())
+    return RequestKey(principal.subject, route, key, digest)
+
+
+def json_response(reply: Reply) -> Response:
+    """A reply as it goes out, fresh or remembered."""
     headers = {"Idempotency-Replayed": "true"} if reply.replayed else None
     return Response(reply.body, reply.status, headers, media_type="application/json")

@@ -46,7 +46,11 @@ CALLERS: tuple[tuple[str, str, TokenRequest], ...] = (
     ),
     ("health", "区卫生健康委员会", TokenRequest("department", HEALTH, officer="许安然")),
     ("civil", "区民政局", TokenRequest("department", CIVIL_AFFAIRS, officer="何嘉宁")),
-    ("representative", "沈云舟（法定代表人）", _acts(LEGAL_REPRESENTATIVE, for_company="legal_representative")),
+    (
+        "representative",
+        "沈云舟（法定代表人）",
+        _acts(LEGAL_REPRESENTATIVE, for_company="legal_representative"),
+    ),
     ("agent", "周文博（办事人）", _acts(OPERATOR_PERSON, for_company="operator")),
     ("cook", "周文博（本人）", _acts(OPERATOR_PERSON)),
     ("landlord", "顾明远（房东）", _acts(LANDLORD)),
@@ -72,8 +76,7 @@ def issue_tokens(data: Path) -> list[Identity]:
     """Make every caller's token in a store that no server holds."""
     with open_store(data) as store:
         return [
-            Identity(key, who, request.role, issue(store, request))
-            for key, who, request in CALLERS
+            Identity(key, who, request.role, issue(store, request)) for key, who, request in CALLERS
         ]
 
 

@@ -87,10 +87,15 @@ class Client:
             raise DemoExpectation(step="receipt", got=str(response.status_code))
         return response.content
 
-    def bytes(self, path: str) -> bytes:
-        response = self._http.get(path)
-        self._answer(response, parse=False)
-        return response.content
+    def download(self, path: str, target: Path) -> None:
+        """Stream an answer into a file."""
+        with self._http.stream("GET", path) as response:
+            if response.status_code >= 400:
+                response.read()
+            self._answer(response, parse=False)
+            with target.open("wb") as file:
+                for block in response.iter_bytes(BLOCK):
+                    file.write(block)
 
     def all(self, path: str) -> list[Json]:
         """Every item of a paged list."""

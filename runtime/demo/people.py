@@ -35,6 +35,10 @@ COUNTER = "综窗3号"
 CLERK = "陈晓岚"
 REVIEWER = "林知远"
 
+OLD_ADDRESS = "云间区禾苗路 18 号 101 室"
+NEW_ADDRESS = "云间区禾苗路 18 号 205 室"
+ACTS_FOR_COMPANY = {**OPERATOR_PERSON.ref(), "capacity": "operator"}
+
 AREA = "310199"
 FOOD_MATTER = "11310199MB2Y01016G4000131014000"
 ESTABLISHMENT = "company_establishment"

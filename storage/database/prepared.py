@@ -62,7 +62,7 @@ class Prepared:
             compiled = self._compiled[dialect.name] = _compile(
                 self._statement, self._columns, dialect
             )
-        values = dict(parameters)
+        values = {**compiled.fixed, **parameters}
         for name, convert in compiled.binds:
             values[name] = convert(values[name])
         given = [values[name] for name in compiled.positions] if compiled.positions else values
@@ -78,6 +78,7 @@ class Prepared:
 class _Compiled:
     sql: str
     positions: list[str] | None  # order of the parameters, where the driver has no names
+    fixed: dict[str, Any]  # values that the statement itself holds, converted
     binds: list[tuple[str, Convert]]
     names: list[str]
     results: list[tuple[str, Convert]]
@@ -95,15 +96,21 @@ def _compile(statement: Executable, columns: list[str] | None, dialect: Dialect)
             convert = _implementation(column.type, dialect).result_processor(dialect, None)
             if convert is not None:
                 results.append((names[-1], convert))
-    binds: list[tuple[str, Convert]] = [
-        (name, convert)
-        for name, parameter in compiled.binds.items()
-        if (convert := _implementation(parameter.type, dialect).bind_processor(dialect))
-    ]
+    binds: list[tuple[str, Convert]] = []
+    fixed: dict[str, Any] = {}
+    for name, parameter in compiled.binds.items():
+        if parameter.expanding:
+            raise ValueError("a list for IN has no fixed length: use Core")
+        convert = _implementation(parameter.type, dialect).bind_processor(dialect)
+        if not parameter.required:
+            fixed[name] = convert(parameter.value) if convert else parameter.value
+        elif convert:
+            binds.append((name, convert))
     driver_error: type[Exception] = dialect.loaded_dbapi.Error
     return _Compiled(
         compiled.string,
         list(compiled.positiontup) if compiled.positiontup is not None else None,
+        fixed,
         binds,
         names,
         results,

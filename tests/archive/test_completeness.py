@@ -104,5 +104,10 @@ def test_each_decision_needs_a_notice_of_its_own() -> None:
     ]
 
 
+def test_of_a_back_file_only_what_is_known_is_asked_for() -> None:
+    facts = replace(without("decision_notice", "commitment"), imported=True, erased=["mat_1"])
+    assert reasons(facts) == ["material_erased:mat_1"]
+
+
 def test_erased_content_is_named() -> None:
     assert reasons(replace(GOOD, erased=["mat_1"])) == ["material_erased:mat_1"]

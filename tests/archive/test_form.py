@@ -13,11 +13,9 @@ from archive.form import (
     ListOf,
     check,
     from_json,
-    from_xml,
     to_json,
-    to_xml,
-    to_xsd,
 )
+from archive.form_xml import from_xml, to_xml, to_xsd
 
 NS = "urn:example:form"
 PART = Form((Field("name", "名称", Kind.TEXT), Field("size", "字节数", Kind.NUMBER, False)))

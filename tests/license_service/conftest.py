@@ -1,5 +1,7 @@
 """A real store of this room: database, vault, ledger, parties; nothing is mocked."""
 
+import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -118,15 +120,11 @@ class Store:
         return self.read(lambda tx: self.licenses.facts(tx, license_id))
 
 
-def make_store(path: Path) -> Store:
+def open_store(path: Path) -> Store:
     clock = FixedClock(Store.NOON)
-    database = Database(path / "mianjiao.sqlite3", create=True)
-    tables = [table for table in metadata.sorted_tables if table.name in TABLES]
-    database.write(lambda tx: metadata.create_all(tx.connection, tables=tables))
-    vault = FileKeyVault.create(path / "vault.json")
-    log = Ledger.create(
-        path, database=database, vault=vault, clock=clock, name="test.example", shard="2026"
-    )
+    database = Database(path / "mianjiao.sqlite3")
+    vault = FileKeyVault.open(path / "vault.json")
+    log = Ledger.open(path, database=database, vault=vault, clock=clock)
     people = Parties(log.journal, log.records, vault)
     licenses = Licenses(log.journal, log.records, people, load_kinds())
     source = LocalSource(database, people, licenses)
@@ -134,14 +132,31 @@ def make_store(path: Path) -> Store:
     return Store(room, Credentials())
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that was just born; tests work on copies of it."""
+    path = tmp_path_factory.mktemp("template")
+    database = Database(path / "mianjiao.sqlite3", create=True)
+    wanted = [table for table in metadata.sorted_tables if table.name in TABLES]
+    database.write(lambda tx: metadata.create_all(tx.connection, tables=wanted))
+    vault = FileKeyVault.create(path / "vault.json")
+    clock = FixedClock(Store.NOON)
+    Ledger.create(
+        path, database=database, vault=vault, clock=clock, name="test.example", shard="2026"
+    )
+    database.close()
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = make_store(tmp_path)
+def store(template: Path, tmp_path: Path) -> Iterator[Store]:
+    made = open_store(Path(shutil.copytree(template, tmp_path / "store")))
     yield made
     made.room.database.close()
 
 
 @pytest.fixture
-def new_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Store]:
+def new_store(template: Path, tmp_path: Path) -> Callable[[], Store]:
     """Makes a fresh store each time: for stateful tests."""
-    return lambda: make_store(tmp_path_factory.mktemp("store"))
+    numbers = itertools.count()
+    return lambda: open_store(Path(shutil.copytree(template, tmp_path / str(next(numbers)))))

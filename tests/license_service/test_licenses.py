@@ -11,6 +11,7 @@ from kernel.identifiers import parse_license_identifier
 from kernel.principals import Principal, Role
 from license_service.errors import (
     IllegalLicenseTransition,
+    LicenseChangedMeanwhile,
     LicenseDraftInvalid,
     LicenseEventTimeInvalid,
     LicenseIdentifierMismatch,
@@ -23,6 +24,7 @@ from license_service.errors import (
 )
 from license_service.lifecycle import SUPERSEDING, EffectiveStatus, Event, Status
 from license_service.model import MatterRef, Successor
+from license_service.rows import update_license
 from license_service.tables import license_events, licenses
 from storage.tables import audit
 
@@ -389,6 +391,17 @@ def test_edited_events_are_named(store):
     )
     with pytest.raises(LicenseRecordMismatch):
         store.facts(view.license_id)
+
+
+def test_a_row_that_moved_on_meanwhile_is_not_overwritten(store):
+    view = store.issued()
+    store.apply(view.license_id, Event.SUSPEND)
+    with pytest.raises(LicenseChangedMeanwhile):
+        store.write(
+            lambda tx: update_license(tx, view.license_id, view.version, {"status": "valid"})
+        )
+    assert store.facts(view.license_id).status is Status.SUSPENDED
+    assert store.facts(view.license_id).disagreements == ()
 
 
 def test_a_dropped_record_breaks_the_course(store):

@@ -1,5 +1,6 @@
 """A real store of this room: database, vault, ledger; nothing is mocked."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,15 @@ from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
 
 T = TypeVar("T")
+TABLES = {
+    "parties",
+    "capacities",
+    "credentials",
+    "audit",
+    "idempotency",
+    "ledger_entries",
+    "ledger_heads",
+}
 NOON = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)  # noon in China
 
 
@@ -61,21 +71,29 @@ class Store:
         return b"".join(path.read_bytes() for path in self.path.glob("mianjiao.sqlite3*"))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    clock = FixedClock(NOON)
-    database = Database(tmp_path / "mianjiao.sqlite3", create=True)
-    wanted = [
-        table
-        for table in metadata.sorted_tables
-        if table.name in {"parties", "capacities", "credentials", "audit", "idempotency"}
-        or table.name.startswith("ledger_")
-    ]
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that was just born; tests work on copies of it."""
+    path = tmp_path_factory.mktemp("template")
+    database = Database(path / "mianjiao.sqlite3", create=True)
+    wanted = [table for table in metadata.sorted_tables if table.name in TABLES]
     database.write(lambda tx: metadata.create_all(tx.connection, tables=wanted))
-    vault = FileKeyVault.create(tmp_path / "vault.json")
-    log = Ledger.create(
-        tmp_path, database=database, vault=vault, clock=clock, name="test.example", shard="2026"
+    vault = FileKeyVault.create(path / "vault.json")
+    clock = FixedClock(NOON)
+    Ledger.create(
+        path, database=database, vault=vault, clock=clock, name="test.example", shard="2026"
     )
-    parties_ = Parties(log.journal, log.records, vault)
-    yield Store(tmp_path, clock, database, vault, log, parties_, Credentials())
+    database.close()
+    return path
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path) -> Iterator[Store]:
+    path = Path(shutil.copytree(template, tmp_path / "store"))
+    clock = FixedClock(NOON)
+    database = Database(path / "mianjiao.sqlite3")
+    vault = FileKeyVault.open(path / "vault.json")
+    log = Ledger.open(path, database=database, vault=vault, clock=clock)
+    people = Parties(log.journal, log.records, vault)
+    yield Store(path, clock, database, vault, log, people, Credentials())
     database.close()

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kernel.clock import china_date
@@ -107,6 +107,7 @@ def test_without_a_known_birth_date_a_guardian_needs_an_end():
     assert register(until=end) == Term(NOON, end)
 
 
+@example(date(2008, 2, 29))
 @given(st.dates(date(1900, 1, 1), date(2100, 1, 1)))
 def test_legal_age_begins_with_the_eighteenth_birthday_in_china(born):
     first = adult_from(born)

@@ -130,8 +130,10 @@ def test_a_credential_for_another_lives_and_dies_with_the_capacity(store):
     store.clock.set(store.NOON + DAY)
     assert authenticate(store, secret).capacity is Capacity.OPERATOR
     store.write(lambda tx: store.parties.end_capacity(tx, store.clock.now(), capacity, "withdrawn"))
-    with pytest.raises(NotActingForHolder):
-        authenticate(store, secret)
+    for later in (0, 1, 30):
+        store.advance(days=later)
+        with pytest.raises(NotActingForHolder):
+            authenticate(store, secret)
 
 
 def test_credentials_that_would_mean_nothing_are_not_issued(store):

@@ -59,9 +59,6 @@ def sealed(store: FilesystemStore, vault: FileKeyVault) -> SealedObjects:
     return SealedObjects(store, vault)
 
 
-Hold = Callable[[Database], "contextmanager[None]"]
-
-
 @pytest.fixture
 def held_writer() -> Callable[[Database], object]:
     """`with held_writer(database):` keeps the writer busy, so that works queue up

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,26 @@ def test_a_put_fsyncs_the_content_before_the_name_and_the_folder_after(
     assert watched() == ["fsync", "link", "unlink", "fsync"]
     # The name was there already: content and folder are made durable again.
     assert watched() == ["fsync", "link", "fsync", "unlink", "fsync"]
+
+
+def test_a_batch_fsyncs_every_file_and_then_every_folder_once(store: FilesystemStore) -> None:
+    calls: list[str] = []
+
+    def watch(_frame: object, event: str, function: object) -> None:
+        name = getattr(function, "__name__", "")
+        if event == "c_call" and name in {"fsync", "link"}:
+            calls.append(name)
+
+    folders = ("aa", "bb", "cc")
+    keys = [folder + f"{number:030x}" for folder in folders for number in range(5)]
+    threading.setprofile(watch)
+    try:
+        store.put_many((key, b"data") for key in keys)
+    finally:
+        threading.setprofile(None)
+    assert calls.count("link") == len(keys)
+    assert calls.count("fsync") == len(keys) + len(folders)
+    assert calls[-len(folders) :] == ["fsync"] * len(folders)
 
 
 @pytest.mark.parametrize(

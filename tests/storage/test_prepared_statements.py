@@ -70,6 +70,27 @@ def test_rows_come_in_order_and_none_is_none(database: Database, at: datetime) -
     assert database.write(lambda tx: REMOVE.run(tx, {"key": "a"})) == 1
 
 
+def test_values_in_the_statement_itself_are_kept_and_converted(
+    database: Database, at: datetime
+) -> None:
+    first = Prepared(
+        select(objects.c.object_key)
+        .where(objects.c.created_at == at, objects.c.size == bindparam("size"))
+        .limit(1)
+    )
+    for key in "ba":
+        database.write(lambda tx, key=key: ADD.run(tx, row(key, at)))
+    with database.read() as tx:
+        assert first.one(tx, {"size": 1}) is not None
+        assert first.one(tx, {"size": 2}) is None
+
+
+def test_a_list_of_unknown_length_is_refused(database: Database) -> None:
+    some = Prepared(select(objects.c.size).where(objects.c.object_key.in_(["a", "b"])))
+    with pytest.raises(ValueError, match="IN"), database.read() as tx:
+        some.all(tx, {})
+
+
 def test_a_missing_parameter_is_an_error(database: Database) -> None:
     with pytest.raises(KeyError), database.read() as tx:
         ONE.all(tx, {})

@@ -1,5 +1,6 @@
 """A real store with a clock that stands still, and an office that works in it."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -7,22 +8,31 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import select
 
 from kernel.clock import FixedClock
 from kernel.ids import IdKind, new_id
-from kernel.principals import Channel, Principal, Role
+from kernel.principals import Capacity, Channel, Principal, Role
 from license_service.lifecycle import Event
 from license_service.model import DraftLicense
 from materials_api.case_events import EventRequest, apply_event
 from materials_api.case_lifecycle import CaseEvent
 from materials_api.case_opening import OpenCase, open_case
 from materials_api.catalogue.terms import Provenance
+from materials_api.grant_lifecycle import GrantUse
+from materials_api.grant_requests import AskGrant, ask_grants
+from materials_api.grants import approve
 from materials_api.material_registration import register_material
 from materials_api.registration_checks import FileInput, RegisterMaterial
+from materials_api.reuse_facts import Consent
+from materials_api.tables import materials
 from materials_api.uploads import begin_upload, keep_upload
+from materials_api.verification import Verify, verify
+from materials_api.verification_facts import AskedItem
 from parties import HolderRef
 from runtime.store import Store, create_store, open_store
 from storage.database import WriteTx
+from storage.idempotency import Reply
 
 START = datetime(2026, 11, 24, 4, 20, 21, tzinfo=UTC)
 ELDER = HolderRef("111", "310199194803219179", "赵阿福")
@@ -42,6 +52,7 @@ class Office:
 
     store: Store
     clock: FixedClock
+    closed: str = ""
     window: Principal = field(
         default_factory=lambda: officer(Role.WINDOW, "11310199MB2Y01016G", "陈晓岚")
     )
@@ -56,8 +67,10 @@ class Office:
         self.clock.set(self.clock.now() + timedelta(seconds=1))
         return self.store.database.write(work)
 
-    def open(self, holder: HolderRef = ELDER, matter: str = ALLOWANCE) -> str:
-        wanted = OpenCase(matter=matter, applicant=holder, channel=Channel.WINDOW)
+    def open(
+        self, holder: HolderRef = ELDER, matter: str = ALLOWANCE, variant: str | None = None
+    ) -> str:
+        wanted = OpenCase(matter=matter, applicant=holder, channel=Channel.WINDOW, variant=variant)
         room = self.store.materials
         return self.write(
             lambda tx: open_case(room, tx, self.clock.now(), self.window, wanted).case_id
@@ -123,6 +136,10 @@ class Office:
         return self.write(work)
 
     def closed_case(self) -> str:
+        """The closed case that every test's store begins with."""
+        return self.closed
+
+    def make_closed_case(self) -> str:
         """An approved and closed case with three materials, one of two files, and a licence."""
         case_id = self.open()
         reason = {"reason": "holder_prefers_paper"}
@@ -136,19 +153,103 @@ class Office:
         )
         self.bring(case_id, "household_register", ("户口簿.pdf", PDF + b"3"), **reason)
         self.bring(case_id, "bank_account_proof", ("账户.pdf", PDF + b"4" * 300_000), **reason)
+        self.bring(case_id, None, ("租赁.pdf", PDF + b"5"), type="lease_contract", title="租赁合同")
+        self.bring(
+            case_id, None, ("劳动.pdf", PDF + b"6"), type="employment_contract", title="聘书"
+        )
         self.happen(case_id, "submit", "accept", "approve")
         self.license(case_id)
         self.happen(case_id, "close")
         self.publish()
         return case_id
 
+    def residence_case(self) -> tuple[str, dict[str, str]]:
+        """A residence permit is endorsed: identity by licence, the lease reused with the
+        holder's authorisation, the employment contract denied and brought; its id and
+        the ids of what was used."""
+        room, store = self.store.materials, self.store
+        security = officer(Role.DEPARTMENT, "11310199MB2Y030387", "周警官")
+        card = self.identity_card(security)
+        case_id = self.open(matter="000709021000", variant="endorsement")
+        with store.database.read() as tx:
+            lease, contract = (
+                tx.scalar(select(materials.c.material_id).where(materials.c.type == type_))
+                for type_ in ("lease_contract", "employment_contract")
+            )
+            elder = store.parties.find(tx, ELDER.type, ELDER.code, at=self.clock.now())
+        holder = Principal(
+            subject=new_id(IdKind.CREDENTIAL),
+            role=Role.APPLICANT,
+            person=elder,
+            holder=elder,
+            capacity=Capacity.SELF,
+        )
+        ask = AskGrant("居住证签注", GrantUse.ONCE, items=(lease, card))
+        asked = self.write(
+            lambda tx: ask_grants(room, tx, self.clock.now(), self.window, case_id, ask)
+        )
+        for grant in asked:
+            self.write(
+                lambda tx, grant=grant: approve(room, tx, self.clock.now(), holder, grant.grant_id)
+            )
+        self.publish()
+        items = (
+            AskedItem("identity_proof", card),
+            AskedItem("residence_proof", lease),
+            AskedItem("employment_contract", contract),
+        )
+        verify(
+            room,
+            self.clock.now(),
+            self.window,
+            Verify(case_id, items, Consent()),
+            lambda _call: Reply(201, b"{}"),
+        )
+        self.bring(
+            case_id, "employment_contract", ("新聘书.pdf", PDF + b"7"), reason="verification_denied"
+        )
+        self.happen(case_id, "submit")
+        self.happen(case_id, "accept", "approve", "close", by=security)
+        self.publish()
+        return case_id, {"lease": lease, "contract": contract, "card": card}
+
+    def identity_card(self, security: Principal) -> str:
+        store = self.store
+
+        def work(tx: WriteTx) -> str:
+            at = self.clock.now()
+            draft = DraftLicense(
+                kind="identity_card",
+                holder=store.parties.ensure(tx, at, ELDER),
+                issuer_name="上海市公安局云间分局",
+                number=ELDER.code,
+                area_code="310199",
+            )
+            made = store.licenses.draft(tx, at, security, draft)
+            store.licenses.apply(tx, at, security, made.license_id, Event.ISSUE)
+            return made.license_id
+
+        return self.write(work)
+
     def publish(self) -> None:
         self.store.ledger.sequence(self.clock.now())
 
 
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A store with one closed case, made once and copied for every test."""
+    data = tmp_path_factory.mktemp("template") / "data"
     clock = FixedClock(START)
-    create_store(tmp_path / "data", "archive.example", clock)
+    create_store(data, "archive.example", clock)
+    with open_store(data, clock=clock) as store:
+        case_id = Office(store, clock).make_closed_case()
+    return data, case_id
+
+
+@pytest.fixture
+def office(template: tuple[Path, str], tmp_path: Path) -> Iterator[Office]:
+    data, case_id = template
+    shutil.copytree(data, tmp_path / "data")
+    clock = FixedClock(START + timedelta(hours=1))
     with open_store(tmp_path / "data", clock=clock) as store:
-        yield Office(store, clock)
+        yield Office(store, clock, case_id)

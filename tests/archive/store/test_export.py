@@ -27,7 +27,8 @@ from archive.tables import exports
 from ledger.policy import parse_policy
 from ledger.receipts import Evidence, parse_receipt
 from materials_api.errors import CaseUnknown, RecordMismatch
-from materials_api.tables import case_documents, materials, uses
+from materials_api.tables import case_documents, cases, materials, uses
+from runtime.commands.import_files import import_manifest
 from storage.errors import ObjectCorrupt
 from storage.tables import audit
 
@@ -103,6 +104,62 @@ def test_the_description_tells_the_case_and_keeps_the_original_names(
     }
 
 
+def test_a_reused_material_comes_with_its_slip_its_grant_and_its_receipt(
+    office: Any, target: Path
+) -> None:
+    case_id, used = office.residence_case()
+    export_to_folder(office.store.archive, office.archivist, case_id, target)
+    assert check(office, target).findings == []
+    case = json.loads((target / "case.json").read_bytes())
+    lease = next(item for item in case["materials"] if item["id"] == used["lease"])
+    assert (lease["own"], lease["case"]) == (False, office.closed)
+    assert (target / lease["files"][0]["path"]).read_bytes().endswith(b"5")
+    outcomes = {item["requirement"]: item["outcome"] for item in case["verifications"]}
+    assert outcomes == {
+        "identity_proof": "allowed",
+        "residence_proof": "allowed",
+        "employment_contract": "denied",
+    }
+    slips = [item for item in case["documents"] if item["kind"] == "verification_slip"]
+    assert len(slips) == 3
+    assert [(item["id"], item["result"]) for item in case["licenses"]] == [(used["card"], False)]
+    assert len(case["answers"]) == 1
+    assert {item["purpose"] for item in case["grants"]} == {"居住证签注"}
+    met = {item["requirement"]: item for item in case["requirements"]}
+    assert (met["residence_proof"]["exempted"], met["residence_proof"]["item"]) == (
+        True,
+        used["lease"],
+    )
+    assert met["employment_contract"]["reason"] == "verification_denied"
+
+
+def test_what_was_only_looked_at_stays_out_of_the_package(office: Any, target: Path) -> None:
+    case_id, used = office.residence_case()
+    export_to_folder(office.store.archive, office.archivist, case_id, target)
+    case = json.loads((target / "case.json").read_bytes())
+    assert used["contract"] not in {item["id"] for item in case["materials"]}
+    text = (target / "case.json").read_text(encoding="utf-8")
+    assert '"劳动.pdf"' not in text
+
+
+def test_a_missing_slip_is_named(office: Any, target: Path) -> None:
+    case_id, _ = office.residence_case()
+    office.store.database.write(
+        lambda tx: tx.execute(
+            delete(case_documents).where(
+                case_documents.c.kind == "verification_slip",
+                case_documents.c.requirement == "residence_proof",
+            )
+        )
+    )
+    with pytest.raises(PackageIncomplete) as refused:
+        export_to_folder(office.store.archive, office.archivist, case_id, target)
+    reasons = refused.value.details["reasons"]
+    assert isinstance(reasons, list)
+    assert reasons[0] == "verification_slip_missing:residence_proof"
+    nothing_happened(office, target)
+
+
 def test_no_path_or_bag_info_holds_a_name_or_a_code(office: Any, target: Path) -> None:
     case_id = office.closed_case()
     export_to_folder(office.store.archive, office.archivist, case_id, target)
@@ -147,7 +204,7 @@ def test_the_export_is_recorded_audited_and_shown_to_every_holder(
         shown = tx.all(select(uses).where(uses.c.action == "exported"))
         record = office.store.ledger.records.open(tx, made.entry_id)
     assert {row["case_id"] for row in shown} == {case_id}
-    assert len({row["item"] for row in shown}) == 4  # three materials, one licence
+    assert len({row["item"] for row in shown}) == 6  # five materials, one licence
     assert {row["entry_id"] for row in shown} == {made.entry_id}
     assert (record.kind, record.entity) == ("case.exported", made.export_id)
 
@@ -172,6 +229,28 @@ def test_a_case_may_be_exported_again_and_after_it_was_filed(office: Any, target
     export_to_folder(office.store.archive, office.archivist, case_id, again)
     assert check(office, again).findings == []
     assert json.loads((again / "case.json").read_bytes())["case"]["state"] == "filed"
+
+
+def test_an_imported_case_can_be_exported_with_what_is_known_of_it(
+    office: Any, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.4\nold\n%%EOF\n")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(
+        "holder_type,holder_code,holder_name,material_type,title,source_case,matter,provenance,"
+        "certified_by,certified_at,issued_at,valid_until,files\n"
+        "111,310199194803219179,赵阿福,lease_contract,旧租约,OLD-1,000709021000,back_scan,,,,,scan.pdf\n",
+        encoding="utf-8",
+    )
+    assert import_manifest(tmp_path / "data", manifest, as_json=True) == 0
+    capsys.readouterr()
+    with office.store.database.read() as tx:
+        case_id = tx.scalar(select(cases.c.case_id).where(cases.c.number == "OLD-1"))
+    export_to_folder(office.store.archive, office.archivist, case_id, target)
+    assert check(office, target).findings == []
+    case = json.loads((target / "case.json").read_bytes())
+    assert [step["event"] for step in case["process"]] == ["imported"]
+    assert [item["title"] for item in case["materials"]] == ["旧租约"]
 
 
 def nothing_happened(office: Any, target: Path) -> None:

@@ -2,20 +2,28 @@
 
 import io
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+import httpx2
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from reportlab.pdfgen.canvas import Canvas
 
 import archive.tables  # noqa: F401 - registers its tables
 from kernel.clock import FixedClock
 from kernel.ids import IdKind, new_id
 from kernel.principals import Capacity, Channel, Principal, Role
+from ledger.fsck import fsck as ledger_fsck
+from ledger.problems import Problem
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
@@ -27,6 +35,13 @@ from materials_api.case_opening import Acting, OpenCase, open_case
 from materials_api.cases import CaseView, load_case
 from materials_api.catalogue import Catalogue, load_catalogue
 from materials_api.catalogue.terms import PartyRole, Provenance
+from materials_api.fsck import fsck
+from materials_api.http import cases as cases_http
+from materials_api.http import documents as documents_http
+from materials_api.http import material_form as form_http
+from materials_api.http import materials as materials_http
+from materials_api.http import tasks as tasks_http
+from materials_api.http import uploads as uploads_http
 from materials_api.limits import Limits
 from materials_api.material_registration import Registered, register_material
 from materials_api.materials import MaterialFacts, open_material
@@ -34,6 +49,9 @@ from materials_api.registration_checks import FileInput, PartyInput, RegisterMat
 from materials_api.room import MaterialsRoom
 from materials_api.uploads import Upload, begin_upload, keep_upload
 from parties import Credentials, HolderRef, Parties
+from parties.http.access import Access
+from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
+from runtime.problems import install
 from storage.database import Database, ReadTx, WriteTx
 from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
@@ -223,6 +241,15 @@ class Hall:
     def material(self, material_id: str) -> MaterialFacts:
         return self.read(lambda tx: open_material(self.room, tx, material_id))
 
+    def reopen(self, limits: Limits | None = None) -> "Hall":
+        """The store as a new process finds it. The old database must be closed or dead."""
+        return build_hall(self.path, self.clock, create=False, limits=limits)
+
+    def problems(self) -> list[Problem]:
+        """What `fsck` finds, once everything is sequenced."""
+        self.sequence()
+        return [*ledger_fsck(self.room.ledger), *fsck(self.room)]
+
     def everything_on_disk(self) -> bytes:
         """All bytes of database, objects and log."""
         return b"".join(
@@ -299,4 +326,110 @@ def hall(template: Path, tmp_path: Path) -> Iterator[Hall]:
     shutil.copytree(template, path)
     made = build_hall(path, FixedClock(NOON), create=False)
     yield made
+    made.room.database.close()
+
+
+@dataclass
+class Served:
+    """The room behind a real server on loopback."""
+
+    hall: Hall
+    port: int
+    tokens: dict[str, str]
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, who: str) -> httpx2.Client:
+        return httpx2.Client(
+            base_url=self.base,
+            headers={"Authorization": f"Bearer {self.tokens[who]}"},
+            verify=False,  # no TLS here, and loading the roots takes 0.1 s
+            timeout=30,
+        )
+
+    def stored_files(self) -> list[Path]:
+        """Object files, also those that are being written."""
+        return [path for path in (self.hall.path / "objects").rglob("*") if path.is_file()]
+
+
+def application(hall: Hall, receive: ReceiveLimits) -> FastAPI:
+    """The routes of this part of the room, with the product's own edge around them."""
+    app = FastAPI(max_body_size=1 << 20)
+    install(app)
+    access = Access(hall.room.database, hall.clock, hall.credentials)
+    for module in (uploads_http, cases_http, materials_http, form_http, documents_http, tasks_http):
+        app.include_router(module.routes(hall.room, access))
+    app.add_middleware(ReceiveTimeout, limits=receive)
+    app.add_middleware(RequestContext)
+    return app
+
+
+def issue_tokens(hall: Hall) -> dict[str, str]:
+    """A token for everybody of the story, by name."""
+    end = NOON + timedelta(days=30)
+    ids = {ref.code: hall.party(ref) for ref in (COMPANY, SHEN, ZHOU, LANDLORD, CO_OWNER, ELDER)}
+    wanted: dict[str, dict[str, object]] = {
+        "window": {"role": Role.WINDOW, "org": HALL, "unit": "综窗3号", "officer": "陈晓岚"},
+        "other_window": {"role": Role.WINDOW, "org": MARKET, "officer": "某人"},
+        "department": {"role": Role.DEPARTMENT, "org": MARKET, "officer": "林知远"},
+        "other_department": {"role": Role.DEPARTMENT, "org": HALL, "officer": "某人"},
+        "archivist": {"role": Role.ARCHIVIST, "org": "12310199MB2Y04049F"},
+        "operator": {"role": Role.OPERATOR},
+        "auditor": {"role": Role.AUDITOR},
+        "zhou": {
+            "role": Role.APPLICANT,
+            "person": ids[ZHOU.code],
+            "holder": ids[COMPANY.code],
+            "capacity": Capacity.OPERATOR,
+        },
+        "landlord": {"role": Role.APPLICANT, "person": ids[LANDLORD.code]},
+        "elder": {"role": Role.APPLICANT, "person": ids[ELDER.code]},
+    }
+    return {
+        name: hall.write(
+            lambda tx, fields=fields: hall.credentials.issue(tx, hall.now, expires_at=end, **fields)
+        )[1]
+        for name, fields in wanted.items()
+    }
+
+
+@contextmanager
+def serve(hall: Hall, receive: ReceiveLimits) -> Iterator[Served]:
+    """Run the application in a thread of its own, on a free port."""
+    tokens = issue_tokens(hall)
+    hall.room.ledger.start()
+    config = uvicorn.Config(
+        application(hall, receive), host="127.0.0.1", port=0, log_level="error", access_log=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise RuntimeError("the server did not start")
+        time.sleep(0.01)
+    try:
+        yield Served(hall, server.servers[0].sockets[0].getsockname()[1], tokens)
+    finally:
+        server.should_exit = True
+        thread.join()
+        hall.room.ledger.stop()
+
+
+@pytest.fixture
+def small_limits() -> Limits:
+    """Limits that a test can reach quickly."""
+    return Limits(upload_bytes=3 << 20, block_bytes=64 << 10, pending_uploads=20)
+
+
+@pytest.fixture
+def served(template: Path, tmp_path: Path, small_limits: Limits) -> Iterator[Served]:
+    """A store with small limits and an impatient server."""
+    path = tmp_path / "store"
+    shutil.copytree(template, path)
+    made = build_hall(path, FixedClock(NOON), create=False, limits=small_limits)
+    with serve(made, ReceiveLimits(idle=0.7, grace=2.0, rate=16 * 1024)) as running:
+        yield running
     made.room.database.close()

@@ -20,7 +20,15 @@ from materials_api.catalogue.terms import (
     Sensitivity,
     Subject,
 )
-from materials_api.decisions import Allowed, CheckName, CheckResult, Denied, decide
+from materials_api.decisions import (
+    Allowed,
+    CheckName,
+    CheckResult,
+    Denied,
+    Evidence,
+    decide,
+    not_applicable,
+)
 from materials_api.grant_lifecycle import GrantState, GrantUse
 from materials_api.material_lifecycle import MaterialState
 from materials_api.reasons import REASONS
@@ -28,7 +36,6 @@ from materials_api.reasons import ReasonCode as R
 from materials_api.reuse import decide_reuse
 from materials_api.reuse_facts import (
     FileOutcome,
-    LicenseStanding,
     PartyEvent,
     ProofFacts,
     ProofOutcome,
@@ -349,41 +356,10 @@ def any_facts(sample: Any, data: st.DataObject) -> ReuseFacts:
 
 
 def test_nothing_checked_is_never_allowed(sample: Any) -> None:
-    with pytest.raises(ValueError, match="nothing was checked"):
-        decide([], None, [])
-
-
-@pytest.mark.parametrize(
-    ("standing", "code"),
-    [
-        (LicenseStanding.NOT_ISSUED, R.LICENSE_NOT_ISSUED),
-        (LicenseStanding.SUSPENDED, R.LICENSE_SUSPENDED),
-        (LicenseStanding.SUPERSEDED, R.LICENSE_SUPERSEDED),
-        (LicenseStanding.ENDED, R.LICENSE_ENDED),
-        (LicenseStanding.TAINTED, R.LICENSE_TAINTED),
-        (LicenseStanding.UNKNOWN, R.SOURCE_OUTAGE),
-    ],
-)
-def test_a_licence_that_is_not_in_force_is_denied(
-    sample: Any, standing: LicenseStanding, code: R
-) -> None:
-    facts = sample.license_reuse(item=replace(sample.license(), standing=standing))
-    decision = decide_reuse(sample.NOW, facts)
-    assert isinstance(decision, Denied)
-    assert decision.reasons == (code,)
-
-
-def test_a_licence_in_force_is_allowed_without_files(sample: Any) -> None:
-    decision = decide_reuse(sample.NOW, sample.license_reuse())
-    assert isinstance(decision, Allowed)
-    assert decision.evidence.route is Route.LICENSE
-
-
-def test_a_licence_of_another_kind_is_a_type_mismatch(sample: Any) -> None:
-    facts = sample.license_reuse(item=replace(sample.license(), kind="identity_card"))
-    decision = decide_reuse(sample.NOW, facts)
-    assert isinstance(decision, Denied)
-    assert decision.reasons == (R.TYPE_MISMATCH,)
+    evidence = Evidence(Route.LICENSE, "consent")
+    for checks in ([], [not_applicable(CheckName.GRANT)]):
+        with pytest.raises(ValueError, match="nothing was checked"):
+            decide(checks, evidence, [])
 
 
 def test_statutory_duty_needs_no_grant_but_everything_else(sample: Any) -> None:
@@ -468,6 +444,20 @@ def test_a_landlords_move_does_not_end_a_lease_but_a_sale_does(sample: Any) -> N
 def test_an_applicant_who_acts_in_person_needs_no_capacity(sample: Any) -> None:
     facts = case(person=sample.company)(sample, sample.reuse(capacity=None))
     assert isinstance(decide_reuse(sample.NOW, facts), Allowed)
+
+
+def test_acting_for_oneself_is_no_capacity_for_somebody_else(sample: Any) -> None:
+    facts = sample.reuse(capacity=sample.capacity(kind=Capacity.SELF))
+    decision = decide_reuse(sample.NOW, facts)
+    assert isinstance(decision, Denied)
+    assert decision.reasons == (R.CAPACITY_MISSING,)
+
+
+def test_a_type_that_is_a_form_is_never_reused_whatever_the_item_says(sample: Any) -> None:
+    form = sample.type().model_copy(update={"form": MaterialForm.FORM})
+    decision = decide_reuse(sample.NOW, sample.reuse(type=form))
+    assert isinstance(decision, Denied)
+    assert decision.reasons == (R.FORM_NOT_REUSABLE,)
 
 
 @pytest.mark.parametrize("field", ["holder", "person"])

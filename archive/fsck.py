@@ -1,0 +1,151 @@
+"""`fsck` of the archive room: exports against their records, kept packages byte by byte.
+
+Changes nothing and may run beside a server.
+"""
+
+from collections.abc import Mapping
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from archive.records import EXPORTED, Export, export_of
+from archive.room import ArchiveRoom
+from archive.tables import exports
+from kernel.canonical import JsonValue
+from kernel.errors import CodedError
+from kernel.ids import IdKind
+from ledger.problems import Problem, Progress, quiet
+from ledger.tables import ledger_entries
+from storage.database import ReadTx
+from storage.errors import KeyMissing, ObjectMissing
+from storage.objects import registry
+from storage.tables import objects
+
+_SENTENCES = {
+    "export_row": (
+        "归档导出的数据行与存证记录不一致",
+        "the row of an export does not agree with its record",
+    ),
+    "export_record": (
+        "归档导出的存证记录无法打开：{detail}",
+        "the record of an export cannot be opened: {detail}",
+    ),
+    "record_without_row": ("存证记录没有数据行", "a record in the ledger has no row"),
+    "package_missing": (
+        "找不到归档包或其密钥：{detail}",
+        "a kept package or its key is missing: {detail}",
+    ),
+    "package_corrupt": ("归档包已损坏：{detail}", "a kept package is corrupt: {detail}"),
+    "package_owner": ("归档包的归属不一致", "a package is claimed by something else"),
+    "package_unused": (
+        "归档包已被认领，但没有导出使用它",
+        "a package is claimed, but no export has it",
+    ),
+    "database_unreadable": ("数据库无法读取：{detail}", "the database cannot be read: {detail}"),
+}
+
+
+def fsck(room: ArchiveRoom, progress: Progress = quiet) -> list[Problem]:
+    """Every problem of this room; an empty list means clean.
+
+    `progress("exports", done, total)` is called as it goes.
+    """
+    problems: list[Problem] = []
+    try:
+        with room.materials.database.read() as tx:
+            ids = [row["export_id"] for row in tx.all(select(exports.c.export_id))]
+            problems += _strays(tx, set(ids))
+        for done, export_id in enumerate(ids, start=1):
+            with room.materials.database.read() as tx:
+                problems += _check(room, tx, export_id)
+            progress("exports", done, len(ids))
+    except SQLAlchemyError as error:
+        problems.append(_problem("database_unreadable", "exports", type(error).__name__))
+    return problems
+
+
+def _strays(tx: ReadTx, ids: set[str]) -> list[Problem]:
+    prefix = IdKind.EXPORT.value + "_"
+    entities = tx.all(
+        select(ledger_entries.c.entity).where(ledger_entries.c.entity.startswith(prefix)).distinct()
+    )
+    lost = {str(row["entity"]) for row in entities} - ids
+    claimed = tx.all(
+        select(objects.c.object_key, objects.c.claimed_by).where(
+            objects.c.claimed_by.startswith(prefix),
+            objects.c.erased_at.is_(None),
+            objects.c.object_key.not_in(
+                select(exports.c.object_key).where(exports.c.object_key.is_not(None))
+            ),
+        )
+    )
+    found = [_problem("record_without_row", entity) for entity in sorted(lost)]
+    return found + [_problem("package_unused", str(row["object_key"])) for row in claimed]
+
+
+def _check(room: ArchiveRoom, tx: ReadTx, export_id: str) -> list[Problem]:
+    row = tx.one(select(exports).where(exports.c.export_id == export_id))
+    if row is None:
+        return []  # gone since it was listed
+    export = export_of(row)
+    try:
+        record = room.materials.ledger.records.open(tx, export.entry_id)
+    except CodedError as error:
+        return [_problem("export_record", export_id, error.code)]
+    problems = []
+    same = (record.kind, record.entity, record.at) == (EXPORTED, export_id, export.at)
+    if not same or not _agrees(export, record.body, record.shard):
+        problems.append(_problem("export_row", export_id))
+    if export.object_key is not None:
+        problems += _check_package(room, tx, export_id, export.object_key)
+    return problems
+
+
+def _agrees(export: Export, body: Mapping[str, JsonValue], shard: str | None) -> bool:
+    """Whether the row repeats its record."""
+    files, head = body.get("files"), body.get("checkpoint")
+    first = files[0] if isinstance(files, list) and files else None
+    digests = first.get("digests") if isinstance(first, dict) else None
+    if not isinstance(head, dict) or not isinstance(digests, dict):
+        return False
+    stated = (
+        export.case_id,
+        export.tree_size,
+        export.root.hex(),
+        export.tagmanifest_sha256.hex(),
+        export.payload_files,
+        export.payload_bytes,
+    )
+    recorded = (
+        body.get("case"),
+        head.get("size"),
+        head.get("root"),
+        digests.get("sha256"),
+        body.get("payload_files"),
+        body.get("payload_bytes"),
+    )
+    origin = str(head.get("origin"))
+    return (
+        stated == recorded and origin.endswith(f"/{export.shard}") and shard in (None, export.shard)
+    )
+
+
+def _check_package(room: ArchiveRoom, tx: ReadTx, export_id: str, object_key: str) -> list[Problem]:
+    where = f"{export_id} {object_key}"
+    owner = tx.scalar(select(objects.c.claimed_by).where(objects.c.object_key == object_key))
+    if owner != export_id:
+        return [_problem("package_owner", where)]
+    try:
+        ref = registry.ref(tx, object_key)
+        room.materials.objects.rehash(ref)
+        room.materials.objects.rehash_cipher(ref)
+    except (ObjectMissing, KeyMissing) as error:
+        return [_problem("package_missing", where, error.code)]
+    except CodedError as error:
+        return [_problem("package_corrupt", where, error.code)]
+    return []
+
+
+def _problem(code: str, where: str, detail: str = "") -> Problem:
+    zh, en = _SENTENCES[code]
+    return Problem(code, where, zh.format(detail=detail), en.format(detail=detail))

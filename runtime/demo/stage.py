@@ -1,0 +1,222 @@
+"""The stage of the demo story: callers, papers, what is kept, and how each does what it does.
+
+Every answer is checked against what the story tells: a demo that goes otherwise
+fails. `story` plays on it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.demo import people
+from runtime.demo.client import Client, Json, Refused
+from runtime.demo.errors import DemoExpectation
+from runtime.demo.papers import Papers
+
+BATCH = 50  # items of one verification call
+
+
+@dataclass(slots=True)
+class Kept:
+    """What the story left behind, for receipts and the summary."""
+
+    cases: list[str] = field(default_factory=list)
+    materials: list[str] = field(default_factory=list)
+    licenses: list[str] = field(default_factory=list)
+    verifications: list[Json] = field(default_factory=list)
+    refused_files: list[Json] = field(default_factory=list)
+    entries: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Thing → (ledger entry, key of the caller who may fetch its receipt)."""
+
+
+class Stage:
+    """The story's means: callers, papers, what was kept, and a voice."""
+
+    def __init__(
+        self,
+        callers: dict[str, Client],
+        papers: Papers,
+        objects: Path,
+        say: Callable[[str], None],
+    ) -> None:
+        self.callers = callers
+        self.papers = papers
+        self.objects = objects
+        self.say = say
+        self.kept = Kept()
+        self.packages: list[str] = []
+        """Cases to be exported at the end."""
+        self.plan_object = objects
+        """Where the bytes of the large scan lie."""
+
+    def __getitem__(self, caller: str) -> Client:
+        return self.callers[caller]
+
+    def case(self, matter: str, applicant: people.Someone, **more: Any) -> str:
+        """A clerk opens a case."""
+        answer = self["window"].post(
+            "/v1/cases",
+            {"matter": matter, "applicant": applicant.ref(), "channel": "window", **more},
+        )
+        case = str(answer["case_id"])
+        self.kept.cases.append(case)
+        self.kept.entries[case] = (answer["receipt"]["entry"], "window")
+        return case
+
+    def hand_in(self, case: str, file: Path, type_: str, title: str, **more: Any) -> str:
+        """The clerk compares with the original, scans, and registers."""
+        body = {
+            "type": type_,
+            "requirement": type_,
+            "title": title,
+            "provenance": "certified_copy",
+            **more,
+        }
+        answer = self["window"].submit(case, [(file, file.name)], **body)
+        return self._kept(answer)
+
+    def _kept(self, answer: Json) -> str:
+        material = str(answer["material_id"])
+        self.kept.materials.append(material)
+        self.kept.entries[material] = (answer["receipt"]["entry"], "window")
+        return material
+
+    def hand_in_plain(self, case: str, file: Path, name: str) -> str:
+        """Any file as 其他材料, whatever its kind."""
+        answer = self["window"].post(
+            f"/v1/cases/{case}/materials",
+            {
+                "type": "other",
+                "requirement": "other",
+                "title": name,
+                "provenance": "unchecked_copy",
+                "files": [{"upload": self["window"].upload(file), "name": name}],
+                "reason": "holder_prefers_paper",
+            },
+        )
+        return self._kept(answer)
+
+    def happens(self, case: str, *events: tuple[str, str, Json]) -> None:
+        """Events of a case, each by its caller."""
+        for caller, event, more in events:
+            self[caller].post(f"/v1/cases/{case}/events", {"event": event, **more})
+
+    def decide(self, case: str, department: str = "department") -> None:
+        """Submitted, accepted (with gaps if need be), approved, closed."""
+        self.happens(
+            case,
+            ("window", "submit", {}),
+            (department, "accept", {"with_gaps": True}),
+            (department, "approve", {}),
+            (department, "close", {}),
+        )
+
+    def issue(self, department: str, **license_: Any) -> str:
+        """A department issues a licence."""
+        drafted = self[department].post("/v1/licenses", {"area_code": people.AREA, **license_})
+        license_id = str(drafted["license_id"])
+        issued = self[department].post(f"/v1/licenses/{license_id}/events", {"event": "issue"})
+        self.keep_license(license_id, issued, department)
+        return license_id
+
+    def keep_license(self, license_id: str, answer: Json, department: str) -> None:
+        self.kept.licenses.append(license_id)
+        self.kept.entries[license_id] = (answer["entry_id"], department)
+
+    def ask(self, case: str, purpose: str, **what: Any) -> list[Json]:
+        """The window asks the holders for authorisation."""
+        answer = self["window"].post(
+            f"/v1/cases/{case}/grants", {"purpose": purpose, "use": "once", **what}
+        )
+        return list(answer["items"])
+
+    def approve(self, grants: Iterable[Json], caller: str) -> list[str]:
+        """The holder looks at what would be shown to whom, and approves."""
+        mine = {one["grant"] for one in self[caller].all("/v1/grants")}
+        approved = []
+        for grant in grants:
+            if grant["grant"] in mine:
+                self[caller].get(f"/v1/grants/{grant['grant']}")
+                self[caller].post(f"/v1/grants/{grant['grant']}/approve")
+                approved.append(str(grant["grant"]))
+        return approved
+
+    def verify(
+        self, case: str, items: Sequence[tuple[str, str]], caller: str = "window"
+    ) -> dict[str, Json]:
+        """One call for many items; by item, what came out."""
+        outcomes: dict[str, Json] = {}
+        for start in range(0, len(items), BATCH):
+            answer = self[caller].post(
+                "/v1/verifications",
+                {
+                    "case": case,
+                    "items": [
+                        {"requirement": requirement, "item": item}
+                        for requirement, item in items[start : start + BATCH]
+                    ],
+                    "basis": {"kind": "consent"},
+                },
+            )
+            for one in answer["items"]:
+                self.keep_verification(one, caller)
+                outcomes[str(one["item"])] = one
+        return outcomes
+
+    def keep_verification(self, one: Json, caller: str) -> None:
+        self.kept.verifications.append(
+            {"id": one["verification"], "outcome": one["outcome"], "reason": one["reason"]}
+        )
+        self.kept.entries[str(one["verification"])] = (one["receipt"]["entry"], caller)
+
+    def check_data(self, case: str, requirement: str, caller: str = "window", **more: Any) -> Json:
+        """数据核验: asks the register that the catalogue names."""
+        answer = self[caller].post(
+            f"/v1/cases/{case}/data-checks", {"requirement": requirement, **more}
+        )
+        self.keep_verification(answer, caller)
+        return answer
+
+    def evidence(self) -> None:
+        """Wait until everything that was done has its place in the log."""
+        for entry, caller in self.kept.entries.values():
+            self[caller].receipt(entry)
+
+    def stored_objects(self) -> set[Path]:
+        """Every file of the object store; what a step added is the difference."""
+        return {path for path in self.objects.rglob("*") if path.is_file()}
+
+    @contextmanager
+    def flipped_byte(self, path: Path) -> Iterator[None]:
+        """Flip a bit in the middle of a stored object; put it back afterwards."""
+        mode = path.stat().st_mode
+        path.chmod(0o600)
+        place = path.stat().st_size // 2
+        try:
+            _flip(path, place)
+            yield
+        finally:
+            _flip(path, place)
+            path.chmod(mode)
+
+    def expect(self, step: str, got: object, wanted: object) -> None:
+        if got != wanted:
+            raise DemoExpectation(step=step, got=f"{got} ≠ {wanted}")
+
+    def refusal(self, call: Callable[[], object]) -> str:
+        """The code of the refusal that `call` must meet."""
+        try:
+            call()
+        except Refused as refused:
+            return refused.code
+        return "accepted"
+
+
+def _flip(path: Path, place: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte[0] ^ 1]))

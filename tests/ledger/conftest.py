@@ -1,0 +1,142 @@
+"""A real log in a temporary folder: database, vault, tiles, key. Nothing is mocked."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import ledger.tables  # noqa: F401 - registers its tables
+from kernel.canonical import Record
+from kernel.clock import FixedClock
+from kernel.ids import IdKind, new_id
+from ledger.fsck import Problem, fsck
+from ledger.journal import JournalEntry
+from ledger.policy import Policy, parse_policy
+from ledger.service import Ledger
+from storage.database import Database
+from storage.database.metadata import metadata
+from storage.keyvault import FileKeyVault
+
+START = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
+NAME = "log.yunjian.example"
+SHARD = "2026"
+
+
+@dataclass
+class Store:
+    """One folder with a log in it, and short forms of what tests do."""
+
+    directory: Path
+    clock: FixedClock = field(default_factory=lambda: FixedClock(START))
+    database: Database = field(init=False)
+    vault: FileKeyVault = field(init=False)
+    ledger: Ledger = field(init=False)
+
+    @classmethod
+    def create(cls, directory: Path) -> "Store":
+        store = cls(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "keys").mkdir()
+        store.vault = FileKeyVault.create(directory / "keys" / "vault.json")
+        store.database = Database(directory / "mianjiao.sqlite3", create=True)
+        metadata.create_all(store.database.writer_engine)
+        store.ledger = Ledger.create(
+            directory,
+            database=store.database,
+            vault=store.vault,
+            clock=store.clock,
+            name=NAME,
+            shard=SHARD,
+        )
+        return store
+
+    @classmethod
+    def open(cls, directory: Path) -> "Store":
+        store = cls(directory)
+        store.vault = FileKeyVault.open(directory / "keys" / "vault.json")
+        store.database = Database(directory / "mianjiao.sqlite3")
+        store.ledger = Ledger.open(
+            directory, database=store.database, vault=store.vault, clock=store.clock
+        )
+        return store
+
+    def close(self) -> None:
+        self.ledger.stop()
+        self.database.close()
+
+    def reopen(self) -> "Store":
+        self.close()
+        return Store.open(self.directory)
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log" / SHARD
+
+    @property
+    def now(self) -> datetime:
+        self.clock.set(self.clock.now() + timedelta(milliseconds=1))
+        return self.clock.now()
+
+    @property
+    def policy(self) -> Policy:
+        return parse_policy(self.ledger.policy_text().encode())
+
+    def record(self, body: Record | None = None, entity: str | None = None) -> JournalEntry:
+        return self.database.write(
+            lambda tx: self.ledger.journal.record(
+                tx,
+                self.now,
+                "material.registered",
+                entity or new_id(IdKind.MATERIAL),
+                body if body is not None else {"title": "租赁合同"},
+            )
+        )
+
+    def record_many(self, count: int) -> list[JournalEntry]:
+        rows = [
+            ("material.registered", new_id(IdKind.MATERIAL), {"number": number})
+            for number in range(count)
+        ]
+        at = self.now
+        return self.database.write(lambda tx: self.ledger.journal.record_many(tx, at, rows))
+
+    def sequence(self) -> int:
+        return self.ledger.sequence(self.now)
+
+    def receipt(self, entry_id: str) -> bytes:
+        with self.database.read() as tx:
+            return self.ledger.receipt(tx, entry_id)
+
+    def fsck(self) -> list[Problem]:
+        return fsck(self.ledger)
+
+    def codes(self) -> set[str]:
+        return {problem.code for problem in self.fsck()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store.create(tmp_path / "data")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def create_store(tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Fresh stores on demand, all closed at the end."""
+    made: list[Store] = []
+
+    def create() -> Store:
+        made.append(Store.create(tmp_path / f"data-{len(made)}"))
+        return made[-1]
+
+    yield create
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def open_store() -> Callable[[Path], Store]:
+    return Store.open

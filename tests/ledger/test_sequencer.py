@@ -1,0 +1,570 @@
+"""The sequencer under faults: each step fails before, half-way and after its effect."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from ledger import heads
+from ledger.checkpoints import Checkpoint, parse_checkpoint, sign_checkpoint
+from ledger.errors import (
+    CheckpointNotMonotone,
+    DatabaseOlderThanLog,
+    DatabaseWithoutKey,
+    KeyFileUnsafe,
+    KeyMismatch,
+    KeyWithoutDatabase,
+    LedgerStopped,
+    LogDiverged,
+    LogExists,
+    LogMissing,
+    OriginInvalid,
+    ReadBackFailed,
+    SequencerBusy,
+    SequencerLost,
+    TileMissing,
+)
+from ledger.growth import grow
+from ledger.heads import _runs
+from ledger.keys import Ed25519Signer, create_key_file, open_key_file
+from ledger.lock import FileLock
+from ledger.merkle import verify_consistency
+from ledger.receipts import Evidence, verify_receipt
+from ledger.sequencer import Sequencer
+from ledger.service import Ledger, key_path
+from ledger.tables import ledger_heads
+from ledger.tiles import TilePath
+from ledger.tilestore import FilesystemTiles
+from storage.errors import ImmutableConflict
+
+HERE = Path(__file__).parent
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+faults = _load("fault_ports")
+
+
+def faulty_ledger(store: Any, fault: Any) -> Any:
+    """The store's log behind ports that fail once."""
+    return Ledger(
+        database=faults.FaultyDatabase(store.database, fault),
+        vault=store.vault,
+        tiles=faults.FaultyTiles(FilesystemTiles(store.log), fault),
+        signers=[faults.FaultySigner(open_key_file(key_path(store.directory, "2026")), fault)],
+        lock=FileLock(store.directory / "sequencer-2026.lock"),
+        clock=store.clock,
+        shard="2026",
+    )
+
+
+def whole_log_holds(store: Any, acknowledged: dict[str, bytes]) -> None:
+    """The one oracle: fsck is clean, every receipt given out still holds and is in the log."""
+    assert store.fsck() == []
+    for entry_id, receipt in acknowledged.items():
+        before = verify_receipt(receipt, store.policy)
+        after = verify_receipt(store.receipt(entry_id), store.policy)
+        assert isinstance(before, Evidence)
+        assert isinstance(after, Evidence)
+        assert (before.index, before.record) == (after.index, after.record)
+        proof = store.ledger.reader.consistency(before.size)
+        head = store.ledger.checkpoint()
+        verify_consistency(before.size, head.size, before.root, head.root, proof)
+
+
+@pytest.mark.parametrize("when", list(faults.When), ids=lambda when: when.name.lower())
+@pytest.mark.parametrize("step", faults.STEPS)
+def test_the_log_recovers_from_a_fault_at_any_step(store: Any, step: str, when: Any) -> None:
+    first = store.record_many(250)
+    store.sequence()
+    acknowledged = {entry.entry_id: store.receipt(entry.entry_id) for entry in first[::50]}
+    waiting = store.record_many(20)  # the lowest tile becomes full: something is discarded
+    fault = faults.Fault(step, when)
+    broken = faulty_ledger(store, fault)
+    with pytest.raises(faults.Injected):
+        broken.sequence(store.now)
+    assert fault.reached
+    assert isinstance(broken.sequencer.failure, faults.Injected)
+    with pytest.raises(LedgerStopped):
+        broken.sequence(store.now)
+    # What is published is whole even before anybody recovers.
+    published = store.ledger.reader.refresh().checkpoint
+    assert published.size in (251, 271)
+    assert store.ledger.reader.root(published.size) == published.root
+    assert store.fsck() == []
+    recovered = store.reopen()
+    recovered.sequence()
+    assert recovered.ledger.checkpoint().size == 271
+    acknowledged |= {entry.entry_id: recovered.receipt(entry.entry_id) for entry in waiting[::5]}
+    whole_log_holds(recovered, acknowledged)
+    recovered.close()
+
+
+def test_every_step_is_reached_by_one_round(store: Any) -> None:
+    store.record_many(300)
+    for step in faults.STEPS:
+        fault = faults.Fault(step, faults.When.BEFORE, count=1_000)
+        faulty_ledger(store, fault).sequence(store.now)
+        store.record_many(300)
+        assert fault.count < 1_000, step
+
+
+@pytest.mark.parametrize("flip", [0, 7, 100, 3000, 8191])
+@pytest.mark.parametrize("path", [TilePath(0, 0), TilePath(None, 0), TilePath(1, 0, 1)])
+def test_a_bit_flipped_by_the_store_is_found_before_signing(
+    store: Any, path: TilePath, flip: int
+) -> None:
+    store.record_many(300)
+    tiles = FilesystemTiles(store.log)
+    signed: list[str] = []
+
+    class Flips(faults.FaultyTiles):  # type: ignore[name-defined,misc]
+        def get(self, asked: TilePath) -> bytes:
+            data = bytearray(tiles.get(asked))
+            if asked == path:
+                data[flip % len(data)] ^= 4
+            return bytes(data)
+
+    class Counts(faults.FaultySigner):  # type: ignore[name-defined,misc]
+        def sign(self, text: str) -> bytes:
+            signed.append(text)
+            return bytes(64)
+
+    no_fault = faults.Fault("none", faults.When.BEFORE)
+    sequencer = Sequencer(
+        database=store.database,
+        tiles=Flips(tiles, no_fault),
+        signers=[Counts(open_key_file(key_path(store.directory, "2026")), no_fault)],
+        reader=store.ledger.reader,
+        shard="2026",
+    )
+    sequencer.recover(store.now)
+    with pytest.raises(ReadBackFailed):
+        sequencer.round(store.now)
+    assert signed == []
+    assert store.ledger.checkpoint().size == 1
+
+
+def test_a_wrong_hash_in_memory_is_found_before_signing() -> None:
+    from ledger.growth import Tail, recompute
+
+    grown = grow(Tail(0), [b"%d" % number for number in range(300)])
+    assert recompute(300, grown.blobs) == grown.tail.root
+    for path in grown.blobs:
+        data = bytearray(grown.blobs[path])
+        data[-1] ^= 1
+        try:
+            assert recompute(300, {**grown.blobs, path: bytes(data)}) != grown.tail.root
+        except (ReadBackFailed, LogDiverged):
+            continue
+
+
+def test_a_second_sequencer_takes_over_and_the_first_stops(store: Any) -> None:
+    store.record_many(5)
+    signers = [open_key_file(key_path(store.directory, "2026"))]
+
+    def sequencer() -> Sequencer:
+        return Sequencer(
+            database=store.database,
+            tiles=FilesystemTiles(store.log),
+            signers=signers,
+            reader=store.ledger.reader,
+            shard="2026",
+        )
+
+    first, second = sequencer(), sequencer()
+    first.recover(store.now)
+    second.recover(store.now)
+    with pytest.raises(SequencerLost):
+        first.round(store.now)
+    with pytest.raises(LedgerStopped) as stopped:
+        first.round(store.now)
+    assert stopped.value.details["reason"] == "sequencer_lost"
+    assert second.round(store.now) == 5
+    whole_log_holds(store, {})
+
+
+def test_two_sequencers_racing_never_make_two_roots(store: Any) -> None:
+    """Without the lock, so that only the compare-and-swap stands between them."""
+    signers = [open_key_file(key_path(store.directory, "2026"))]
+    tiles = FilesystemTiles(store.log)
+    seen: dict[int, bytes] = {}
+    mutex = threading.Lock()
+
+    class Watched(FilesystemTiles):
+        def publish(self, checkpoint: bytes) -> None:
+            head = parse_checkpoint(checkpoint).checkpoint
+            with mutex:
+                assert seen.setdefault(head.size, head.root) == head.root
+                super().publish(checkpoint)
+
+    def run() -> None:
+        for _ in range(12):
+            sequencer = Sequencer(
+                database=store.database,
+                tiles=Watched(store.log),
+                signers=signers,
+                reader=store.ledger.reader,
+                shard="2026",
+            )
+            try:
+                sequencer.recover(store.now)
+                while sequencer.round(store.now):
+                    pass
+            except (
+                SequencerLost,
+                LedgerStopped,
+                CheckpointNotMonotone,
+                DatabaseOlderThanLog,
+                LogDiverged,
+                FileNotFoundError,  # the other one swept our staging: the lock prevents that
+            ):
+                continue
+
+    entries = []
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        entries += store.record_many(37)
+    for thread in threads:
+        thread.join()
+    store.sequence()
+    assert store.ledger.checkpoint().size == 741
+    assert store.ledger.reader.root(741) == store.ledger.checkpoint().root
+    assert tiles.checkpoint() is not None
+    whole_log_holds(store, {entries[0].entry_id: store.receipt(entries[0].entry_id)})
+
+
+def test_the_lock_keeps_a_second_process_out(store: Any, open_store: Callable[..., Any]) -> None:
+    store.ledger.start()
+    other = open_store(store.directory)
+    try:
+        with pytest.raises(SequencerBusy):
+            other.ledger.start()
+        with pytest.raises(SequencerBusy):
+            other.sequence()
+        store.ledger.stop()
+        other.ledger.start()
+        assert other.ledger.running
+    finally:
+        other.close()
+
+
+def test_a_stopped_log_says_why_and_waiters_are_let_go(store: Any) -> None:
+    fault = faults.Fault("sign", faults.When.BEFORE)
+    broken = faulty_ledger(store, fault)
+    broken.start()
+    broken.require_running()
+    entry = store.database.write(
+        lambda tx: broken.journal.record(tx, store.now, "case.opened", "cas_1", {})
+    )
+    assert broken.wait_for(entry.entry_id, 30) is False
+    assert not broken.running
+    with pytest.raises(LedgerStopped) as stopped:
+        broken.require_running()
+    assert stopped.value.details["reason"] == "Injected"
+    broken.stop()
+    store.ledger.start()
+    assert store.ledger.wait_for(entry.entry_id, 30)
+
+
+def test_a_log_that_was_not_started_says_so(store: Any) -> None:
+    with pytest.raises(LedgerStopped) as stopped:
+        store.ledger.require_running()
+    assert stopped.value.details["reason"] == "not_started"
+
+
+def test_an_older_database_signs_nothing(store: Any, tmp_path: Path) -> None:
+    store.record_many(3)
+    store.sequence()
+    store.database.forget_deleted()
+    old = (store.directory / "mianjiao.sqlite3").read_bytes()
+    store.record_many(4)
+    store.sequence()
+    published = (store.log / "checkpoint").read_bytes()
+    store.close()
+    (store.directory / "mianjiao.sqlite3").write_bytes(old)
+    for leftover in store.directory.glob("mianjiao.sqlite3-*"):
+        leftover.unlink()
+    restored = type(store).open(store.directory)
+    try:
+        assert "database_older_than_log" in restored.codes()
+        restored.record_many(9)
+        for attempt in (restored.sequence, restored.ledger.start):
+            with pytest.raises((DatabaseOlderThanLog, LedgerStopped)) as refused:
+                attempt()
+            assert "database_older_than_log" in str(refused.value)
+        assert (store.log / "checkpoint").read_bytes() == published
+        # Also when the checkpoint is gone: the tiles speak of more leaves.
+        (store.log / "checkpoint").unlink()
+        again = restored.reopen()
+        with pytest.raises(DatabaseOlderThanLog):
+            again.sequence()
+        again.close()
+    finally:
+        restored.close()
+
+
+def test_another_history_is_not_continued(store: Any) -> None:
+    """The published tree is no prefix of the database's: someone else wrote it."""
+    key = open_key_file(key_path(store.directory, "2026"))
+    store.record_many(3)
+    store.sequence()
+    for head, error in [
+        (Checkpoint(key.key.name, 4, b"\x01" * 32), LogDiverged),
+        (Checkpoint(key.key.name, 3, b"\x01" * 32), LogDiverged),
+        (Checkpoint(key.key.name, 5, b"\x01" * 32), DatabaseOlderThanLog),
+    ]:
+        (store.log / "checkpoint").write_bytes(sign_checkpoint(head, [key]).encode())
+        one = type(store).open(store.directory)
+        try:
+            with pytest.raises(error):
+                one.sequence()
+        finally:
+            one.close()
+
+
+@pytest.mark.parametrize("values", [{"root": b"\x01" * 32}, {"checkpoint": b"junk"}, {"size": 2}])
+def test_an_edited_head_row_signs_nothing(store: Any, values: dict[str, Any]) -> None:
+    store.record_many(3)
+    store.sequence()
+    store.database.write(lambda tx: tx.execute(update(ledger_heads).values(**values)).rowcount)
+    with pytest.raises((LogDiverged, DatabaseOlderThanLog)):
+        store.sequence()
+    assert "head_invalid" in store.codes()
+
+
+def test_damaged_edge_tiles_stop_the_log_before_it_signs(store: Any) -> None:
+    store.record_many(3)
+    store.sequence()
+    path = store.log / "tile/0/000.p/4"
+    path.write_bytes(bytes(128))
+    store.record_many(3)
+    with pytest.raises(LogDiverged):
+        store.sequence()
+
+
+def test_tiles_are_written_once(store: Any) -> None:
+    tiles = FilesystemTiles(store.log)
+    path = TilePath(0, 5, 2)
+    tiles.put({path: b"a" * 64})
+    tiles.put({path: b"a" * 64})
+    with pytest.raises(ImmutableConflict):
+        tiles.put({path: b"b" * 64})
+    assert tiles.get(path) == b"a" * 64
+    with pytest.raises(TileMissing):
+        tiles.get(TilePath(0, 5, 3))
+    with pytest.raises(TileMissing):
+        tiles.get(TilePath(0, 5))
+    tiles.put({TilePath(0, 5): b"c" * 8192})
+    tiles.discard_partials(TilePath(0, 5))
+    tiles.discard_partials(TilePath(0, 5))
+    assert not (store.log / "tile/0/005.p").exists()
+
+
+def test_a_published_checkpoint_never_goes_back(store: Any) -> None:
+    store.record_many(3)
+    store.sequence()
+    tiles = FilesystemTiles(store.log)
+    published = (store.log / "checkpoint").read_bytes()
+    tiles.publish(published)
+    key = open_key_file(key_path(store.directory, "2026"))
+    for size, root in [(3, b"\x01" * 32), (4, b"\x01" * 32)]:
+        with pytest.raises(CheckpointNotMonotone):
+            tiles.publish(sign_checkpoint(Checkpoint(key.key.name, size, root), [key]).encode())
+    assert (store.log / "checkpoint").read_bytes() == published
+
+
+def test_an_interrupted_write_leaves_nothing_in_the_served_folder(store: Any) -> None:
+    staging = store.log.with_name(f".{store.log.name}.staging")
+    (staging / "leftover").write_bytes(b"half")
+    store.record_many(1)
+    store.sequence()
+    assert list(staging.iterdir()) == []
+    assert store.fsck() == []
+
+
+def test_superseded_partial_tiles_are_removed_and_still_read(store: Any) -> None:
+    store.record_many(99)
+    store.sequence()
+    small = store.ledger.checkpoint()
+    assert (store.log / "tile/entries/000.p/100").is_file()
+    store.record_many(200)
+    store.sequence()
+    assert not (store.log / "tile/entries/000.p").exists()
+    assert not (store.log / "tile/0/000.p").exists()
+    assert store.ledger.reader.root(small.size) == small.root
+    assert len(store.ledger.reader.bundle(0, small.size)) == 100
+
+
+# --- Birth and opening ---
+
+
+def parts(store: Any) -> dict[str, Any]:
+    return {"database": store.database, "vault": store.vault, "clock": store.clock}
+
+
+def test_a_log_is_born_once(store: Any, tmp_path: Path) -> None:
+    with pytest.raises(LogExists):
+        Ledger.create(store.directory, **parts(store), name="other", shard="2027")
+    leaf = json.loads(store.ledger.reader.entry(0))
+    assert leaf["kind"] == "shard.opened"
+    assert leaf["body"]["origin"] == "log.yunjian.example/2026" == store.ledger.origin
+    assert leaf["body"]["vkey"] == store.ledger.vkey
+    assert store.ledger.checkpoint().size == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shard"),
+    [
+        ("", "2026"),
+        ("a b", "2026"),
+        ("a+b", "2026"),
+        ("a/", "2026"),
+        ("/a", "2026"),
+        ("x" * 256, "2026"),
+        ("a", "../x"),
+        ("a", "26"),
+        ("a", ""),
+    ],
+)
+def test_an_unusable_name_is_refused_and_nothing_is_made(
+    tmp_path: Path, store: Any, name: str, shard: str
+) -> None:
+    with pytest.raises(OriginInvalid):
+        Ledger.create(tmp_path / "new", **parts(store), name=name, shard=shard)
+    assert not (tmp_path / "new").exists()
+
+
+def test_opening_makes_nothing_and_names_what_is_missing(
+    store: Any, tmp_path: Path, create_store: Callable[[], Any]
+) -> None:
+    key = key_path(store.directory, "2026")
+    store.log.rename(tmp_path / "log")
+    with pytest.raises(LogMissing):
+        Ledger.open(store.directory, **parts(store))
+    (tmp_path / "log").rename(store.log)
+    saved = key.read_bytes()
+    key.unlink()
+    with pytest.raises(DatabaseWithoutKey):
+        Ledger.open(store.directory, **parts(store))
+    create_key_file(key, store.ledger.origin)
+    with pytest.raises(KeyMismatch):
+        Ledger.open(store.directory, **parts(store))
+    key.write_bytes(saved)
+    Ledger.open(store.directory, **parts(store))
+    other = create_store()
+    other.database.write(
+        lambda tx: tx.execute(ledger_heads.delete()).rowcount  # a database without this log
+    )
+    with pytest.raises(KeyWithoutDatabase):
+        Ledger.open(other.directory, **parts(other))
+    key_path(other.directory, "2026").unlink()
+    with pytest.raises(LogMissing):
+        Ledger.open(other.directory, **parts(other))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"junk\n", b"PRIVATE+KEY+a+00000000+AA==\n", b"\xff" * 40]
+)
+def test_a_damaged_key_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "log.key"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    with pytest.raises(KeyFileUnsafe):
+        open_key_file(path)
+
+
+def test_a_key_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "log.key"
+    signer = create_key_file(path, "log.example/2026")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert open_key_file(path).key == signer.key
+    with pytest.raises(LogExists):
+        create_key_file(path, "log.example/2026")
+    path.chmod(0o640)
+    with pytest.raises(KeyFileUnsafe):
+        open_key_file(path)
+    path.chmod(0o600)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    with pytest.raises(KeyFileUnsafe):
+        open_key_file(link)
+
+
+def test_a_signer_of_another_origin_is_refused(store: Any) -> None:
+    sequencer = Sequencer(
+        database=store.database,
+        tiles=FilesystemTiles(store.log),
+        signers=[Ed25519Signer("another.example/2026", b"\x01" * 32)],
+        reader=store.ledger.reader,
+        shard="2026",
+    )
+    with pytest.raises(KeyMismatch):
+        sequencer.recover(store.now)
+
+
+def test_neighbouring_positions_become_runs() -> None:
+    assert _runs([]) == []
+    assert _runs([3, 4, 5, 9]) == [(3, 5), (9, 9)]
+
+
+def test_positions_with_gaps_still_get_contiguous_indexes(store: Any) -> None:
+    entries = store.record_many(10)
+    with store.database.read() as tx:
+        head = heads.load(tx, "2026")
+    assert head.size == 1
+    from sqlalchemy import delete
+
+    from ledger.tables import ledger_entries
+
+    for entry in entries[2::3]:
+        store.database.write(
+            lambda tx, entry=entry: (
+                tx.execute(
+                    delete(ledger_entries).where(ledger_entries.c.entry_id == entry.entry_id)
+                ).rowcount
+            )
+        )
+    assert store.sequence() == 7
+    assert store.fsck() == []
+
+
+# --- Real kills ---
+
+
+def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+    """SIGKILL before and after every system call of the sequencer's rounds."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    output = subprocess.run(
+        [sys.executable, str(HERE / "kill_sequencer.py"), str(tmp_path), "9"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=110,
+    ).stdout
+    children = [json.loads(line) for line in output.splitlines()]
+    assert children[-1]["finished"]
+    assert sum(not child["finished"] for child in children) > 40
+    assert all(child["problems"] == [] for child in children)
+    assert all(child["lost"] == [] for child in children)
+    assert children[-1]["acknowledged"] > 20
