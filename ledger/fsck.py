@@ -44,8 +44,11 @@ def fsck(ledger: Ledger, progress: Progress = quiet) -> list[Problem]:
         rows.compare(number, leaves, tree.bundle(number, leaves))
         progress("ledger", min(head.size, (number + 1) * TILE_WIDTH), head.size)
     tree.upper_tiles()
-    tree.names(_staged(ledger, head, tree))
+    beyond = tree.names(_staged(ledger, head, tree))
     rows.rest()
+    grown = rows.staged_size()
+    # Without growth meanwhile, what lies beyond was checked as the cut-off round.
+    tree.strangers(beyond, grown if grown > head.staged_size else head.size)
     problems += tree.problems
     problems += rows.problems
     if tree.root(head.size) != head.root:

@@ -80,6 +80,7 @@ class RowCheck:
         """Rows without a place in the checked tree, the order of rows, and all erasures."""
         columns = ledger_entries.c
         after = -1
+        placed = 0
         while True:
             page = self._read(
                 columns.position > after,
@@ -95,30 +96,36 @@ class RowCheck:
             if page is None:
                 self._add("row_unreadable", f"position > {after}")
                 break
-            staged = self._staged_size()
+            staged = self.staged_size()
             for row in page:
-                self._unplaced(row, staged)
+                placed += self._unplaced(row, staged)
                 after = row["position"]
             if len(page) < _PAGE:
                 break
+        if placed < self._head.staged_size - self._head.size:
+            self._add("leaf_without_record", f"{self._shard}/{self._head.size}+")
         self._order()
         self._erasures()
 
-    def _unplaced(self, row: RowMapping, staged: int) -> None:
-        index, shard = row["leaf_index"], row["shard"]
-        if index is None and shard is None:
-            self._open(row, None)
-        elif shard == self._shard and isinstance(index, int) and self._head.size <= index < staged:
-            self._open(row, index)  # placed since we began, or in a round that was cut off
-        else:
-            self._add("row_without_leaf", self._where(row))
-
-    def _staged_size(self) -> int:
+    def staged_size(self) -> int:
+        """How many indexes are handed out by now."""
         try:
             with self._database.read() as tx:
                 return load(tx, self._shard).staged_size
         except (*_UNREADABLE, CodedError):
             return self._head.staged_size
+
+    def _unplaced(self, row: RowMapping, staged: int) -> bool:
+        """Check one such row; whether it has an index that was handed out."""
+        index, shard = row["leaf_index"], row["shard"]
+        if index is None and shard is None:
+            self._open(row, None)
+            return False
+        if shard == self._shard and isinstance(index, int) and self._head.size <= index < staged:
+            self._open(row, index)  # placed since we began, or in a round that was cut off
+            return True
+        self._add("row_without_leaf", self._where(row))
+        return False
 
     def _open(self, row: RowMapping, index: int | None) -> None:
         where = self._where(row)

@@ -82,11 +82,13 @@ class TreeCheck:
                 if stored is not None and stored != self._rebuilt(path):
                     self._add("tile_corrupt", path.text, "not the hashes of the tiles below")
 
-    def names(self, staged: Mapping[str, bytes]) -> None:
+    def names(self, staged: Mapping[str, bytes]) -> list[TilePath]:
         """Look at every stored name: partial tiles of earlier sizes, leftovers, strangers.
 
-        `staged` are the blobs of a round that was cut off.
+        `staged` are the blobs of a round that was cut off. Returns the tiles
+        that neither the checked size nor that round has: see `strangers`.
         """
+        beyond: list[TilePath] = []
         for name in self._tiles.names():
             try:
                 path = TilePath.parse(name)
@@ -98,13 +100,20 @@ class TreeCheck:
                 continue  # checked above
             if path.width > current:
                 if name not in staged:
-                    self._add("unexpected_file", name)
+                    beyond.append(path)
                 elif not self._holds(path, staged[name]):
                     self._corrupt(path, "not what was staged")
                 continue
             expected = self._prefix(path, current)
             if expected is not None and not self._holds(path, expected):
                 self._corrupt(path, "not the beginning of the newer one")
+        return beyond
+
+    def strangers(self, beyond: Sequence[TilePath], size: int) -> None:
+        """Name those that not even a tree of `size` leaves has: the log may have grown since."""
+        for path in beyond:
+            if path.width > tile_width(size, path.level or 0, path.index):
+                self._add("unexpected_file", path.text)
 
     def root(self, size: int) -> bytes:
         """The root of the rebuilt tree, of the checked or of the published size."""
@@ -195,6 +204,8 @@ class TreeCheck:
     def _holds(self, path: TilePath, expected: bytes) -> bool:
         try:
             return self._tiles.get(path) == expected
+        except TileMissing:
+            return not path.full  # superseded and removed while we look
         except CodedError:
             return False
 

@@ -135,8 +135,11 @@ class LogReader:
         return read
 
     def root(self, size: int) -> bytes:
-        """The root of the first `size` leaves, from tiles."""
-        return tree_root(self.nodes(size), size)
+        """The root of the first `size` leaves, from tiles. `NotYetLogged` past the published."""
+        published = self.published().checkpoint.size
+        if size > published:
+            raise NotYetLogged()
+        return tree_root(self.nodes(published), size)
 
     def inclusion(self, index: int) -> Inclusion:
         """The audit path of `index` under the published checkpoint.

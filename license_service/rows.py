@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, bindparam, func, insert, select, update
 
 from ledger.journal import JournalEntry
 from license_service.errors import LicenseChangedMeanwhile, LicenseRecordMismatch, LicenseUnknown
@@ -12,9 +12,25 @@ from license_service.lifecycle import Event, Status
 from license_service.model import DraftLicense, LicenseView
 from license_service.tables import license_events, licenses
 from storage.database import ReadTx, WriteTx
+from storage.database.prepared import Prepared
+
+_BY_ID = Prepared(select(*licenses.c).where(licenses.c.license_id == bindparam("id")))
+_BY_IDENTIFIER = Prepared(
+    select(*licenses.c).where(licenses.c.identifier == bindparam("identifier"))
+)
+_EVENTS = Prepared(
+    select(
+        license_events.c.event,
+        license_events.c.status,
+        license_events.c.at,
+        license_events.c.entry_id,
+    )
+    .where(license_events.c.license_id == bindparam("id"))
+    .order_by(license_events.c.sequence)
+)
 
 
-def view_of(row: RowMapping) -> LicenseView:
+def view_of(row: Mapping[str, Any] | RowMapping) -> LicenseView:
     try:
         status = Status(row["status"])
     except ValueError:
@@ -38,25 +54,20 @@ def view_of(row: RowMapping) -> LicenseView:
 
 def read_view(tx: ReadTx, license_id: str) -> LicenseView:
     """The row of a licence, or `LicenseUnknown`."""
-    row = tx.one(select(licenses).where(licenses.c.license_id == license_id))
+    row = _BY_ID.one(tx, {"id": license_id})
     if row is None:
         raise LicenseUnknown()
     return view_of(row)
 
 
 def find_identifier(tx: ReadTx, identifier: str) -> LicenseView | None:
-    row = tx.one(select(licenses).where(licenses.c.identifier == identifier))
+    row = _BY_IDENTIFIER.one(tx, {"identifier": identifier})
     return None if row is None else view_of(row)
 
 
 def event_rows(tx: ReadTx, license_id: str) -> tuple[tuple[str, str, datetime, str], ...]:
     """Event, status, time of effect and entry id of every event, in order."""
-    columns = license_events.c
-    rows = tx.all(
-        select(columns.event, columns.status, columns.at, columns.entry_id)
-        .where(columns.license_id == license_id)
-        .order_by(columns.sequence)
-    )
+    rows = _EVENTS.all(tx, {"id": license_id})
     return tuple((row["event"], row["status"], row["at"], row["entry_id"]) for row in rows)
 
 

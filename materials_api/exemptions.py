@@ -50,9 +50,13 @@ def assess(
 
 
 def upload_needs_reason(assessment: Assessment, requirement: str) -> bool:
-    """Whether bringing this material needs a reason, because a route is open (应免未免)."""
+    """Whether bringing this material needs a reason, because a route is open (应免未免).
+
+    What nobody demands needs none: a voluntary addition (其他材料) is no paper
+    that should have been spared.
+    """
     found = assessment.of(requirement)
-    return found is not None and found.preferred is not None
+    return found is not None and found.requirement.mandatory and found.preferred is not None
 
 
 def _route(

@@ -65,7 +65,8 @@ TRANSITIONS: Mapping[tuple[MaterialState, MaterialEvent], MaterialState] = {
 
 MATERIALS: Lifecycle[MaterialState, MaterialEvent] = Lifecycle(
     name="material",
-    starts=(MaterialState.PENDING,),
+    # Back files come from cases that were approved long ago: they begin as reusable.
+    starts=(MaterialState.PENDING, MaterialState.REUSABLE),
     transitions=TRANSITIONS,
     refusal=MaterialTransitionIllegal,
 )

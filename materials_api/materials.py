@@ -134,6 +134,14 @@ def material_for(
     return row_view(row)
 
 
+def material_row_of(tx: ReadTx, material_id: str) -> MaterialRow:
+    """The row whoever asks: for use cases that have checked who does. `MaterialUnknown`."""
+    row = tx.one(select(materials).where(materials.c.material_id == material_id))
+    if row is None:
+        raise MaterialUnknown()
+    return row_view(row)
+
+
 def is_party(tx: ReadTx, party_id: str | None, material_id: str) -> bool:
     """Whether this party stands in the material, in whatever role."""
     return party_id is not None and (

@@ -12,7 +12,7 @@ from materials_api.days import add_years
 from materials_api.tables import case_requirements, cases, materials
 from storage.database import ReadTx, WriteTx
 
-FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
+FOREVER = datetime(9000, 12, 31, tzinfo=UTC)
 """The end of a permanent retention."""
 
 # A case in these states still works with what it was given.

@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from kernel.canonical import JsonValue
 from kernel.clock import china_date
@@ -27,9 +27,16 @@ from parties.errors import (
 )
 from parties.tables import parties
 from storage.database import ReadTx, WriteTx
+from storage.database.prepared import Prepared
 from storage.keyvault import KeyVault
 
 MAX_NAME = 200
+_BY_ID = Prepared(
+    select(parties.c.lookup, parties.c.entry_id, parties.c.erased_at).where(
+        parties.c.party_id == bindparam("id")
+    )
+)
+_BY_LOOKUP = Prepared(select(parties.c.party_id).where(parties.c.lookup == bindparam("digest")))
 _LOOKUP = "party"  # the purpose of the keyed digest
 
 
@@ -99,7 +106,7 @@ class Register:
         Raises `PartyUnknown`, `PartyErased`, `PartyRecordMismatch` and what
         `Records` raises for records that do not agree with the log.
         """
-        row = tx.one(select(parties).where(parties.c.party_id == party_id))
+        row = _BY_ID.one(tx, {"id": party_id})
         if row is None:
             raise PartyUnknown()
         if row["erased_at"] is not None:
@@ -147,7 +154,7 @@ class Register:
 
         Raises `ErasurePending` while a record of the party is not in the log.
         """
-        if tx.one(select(parties.c.party_id).where(parties.c.party_id == party_id)) is None:
+        if _BY_ID.one(tx, {"id": party_id}) is None:
             raise PartyUnknown()
         self._journal.erase(tx, at, party_id)
         tx.execute(
@@ -197,8 +204,8 @@ class Register:
         return self._vault.mac(_LOOKUP, f"{holder.type.value}:{holder.code}".encode())
 
     def _by_lookup(self, tx: ReadTx, lookup: bytes) -> str | None:
-        found: str | None = tx.scalar(select(parties.c.party_id).where(parties.c.lookup == lookup))
-        return found
+        found = _BY_LOOKUP.one(tx, {"digest": lookup})
+        return None if found is None else str(found["party_id"])
 
 
 def checked_name(name: str) -> str:

@@ -5,10 +5,17 @@ from fastapi import APIRouter
 from materials_api.http import (
     cases,
     documents,
+    downloads,
+    exemptions,
+    grants,
     material_form,
     materials,
+    receipts,
+    registers,
     tasks,
     uploads,
+    uses,
+    verifications,
 )
 from materials_api.room import MaterialsRoom
 from parties.http import Access
@@ -25,6 +32,13 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         materials,
         documents,
         tasks,
+        exemptions,
+        grants,
+        verifications,
+        downloads,
+        uses,
+        receipts,
+        registers,
     ):
         router.include_router(module.routes(room, access))
     return router

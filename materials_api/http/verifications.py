@@ -22,9 +22,7 @@ from storage.idempotency import Reply
 VerificationId = Annotated[str, Path(pattern=r"^vrf_[0-9a-z]{26}$")]
 
 
-def routes(
-    room: MaterialsRoom, access: Access, registers: DataSource | None = None
-) -> APIRouter:
+def routes(room: MaterialsRoom, access: Access, registers: DataSource | None = None) -> APIRouter:
     """`/v1/verifications` and `/v1/cases/{case_id}/data-checks`."""
     router = APIRouter(prefix="/v1", tags=["verifications"])
     asker = access.require(Role.WINDOW, Role.DEPARTMENT)

@@ -11,16 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from runtime.commands.store import create_store
 from runtime.demo import own_files, story
 from runtime.demo.cast import clients, issue_tokens
+from runtime.demo.client import Refused
+from runtime.demo.errors import DemoExpectation
 from runtime.demo.papers import Papers
 from runtime.demo.results import Results, keep, summary
 from runtime.demo.server import running_server
 from runtime.demo.stage import Stage
 from runtime.errors import StoreExists
 from runtime.settings import data_path
-from runtime.store import OBJECTS, open_store
+from runtime.store import OBJECTS, create_store, open_store
 
 NAME = "yunjian.mianjiao.example"
 
@@ -51,7 +52,10 @@ def play(data: Path, files: Path | None, *, as_json: bool) -> int:
         stage = Stage(callers, Papers(folder / "papers"), data / OBJECTS, say)
         for one in passed:
             say(f"  不提交 refused: {one.name}: {one.zh} / {one.en} [{one.code}]")
-        story.play(stage, taken)
+        try:
+            story.play(stage, taken)
+        except Refused as refused:
+            raise DemoExpectation(step=stage.step, got=str(refused)) from refused
         say("10 取回凭证，导出归档包 / receipts are fetched, packages exported")
         results = keep(stage, folder, policy)
         origin, size = _checkpoint(server.url, policy)

@@ -9,19 +9,19 @@ from runtime.store import open_store
 def print_checkpoint(data: Path) -> int:
     """The newest published checkpoint, exactly as served."""
     with open_store(data) as store:
-        sys.stdout.write(store.ledger.checkpoint_text())
+        sys.stdout.write(store.ledger.reader.checkpoint_text())
     return 0
 
 
 def print_proof(data: Path, index: int) -> int:
     """A `tlog-proof` of one leaf against the newest checkpoint."""
     with open_store(data) as store:
-        sys.stdout.write(store.ledger.proof_text(index))
+        sys.stdout.write(store.ledger.reader.proof_text(index))
     return 0
 
 
 def print_consistency(data: Path, old: int) -> int:
     """The hashes that prove the tree of size `old` a prefix of today's, one per line, base64."""
     with open_store(data) as store:
-        sys.stdout.write(store.ledger.consistency_text(old))
+        sys.stdout.write(store.ledger.reader.consistency_text(old))
     return 0

@@ -44,12 +44,19 @@ class Stage:
         self.callers = callers
         self.papers = papers
         self.objects = objects
-        self.say = say
+        self._say = say
+        self.step = "0"
         self.kept = Kept()
         self.packages: list[str] = []
         """Cases to be exported at the end."""
         self.plan_object = objects
         """Where the bytes of the large scan lie."""
+
+    def say(self, line: str) -> None:
+        """Tell the reader; a line that begins with a number begins that step."""
+        if not line.startswith(" "):
+            self.step = line.split(" ", 1)[0]
+        self._say(line)
 
     def __getitem__(self, caller: str) -> Client:
         return self.callers[caller]
@@ -93,7 +100,6 @@ class Stage:
                 "title": name,
                 "provenance": "unchecked_copy",
                 "files": [{"upload": self["window"].upload(file), "name": name}],
-                "reason": "holder_prefers_paper",
             },
         )
         return self._kept(answer)
@@ -134,19 +140,24 @@ class Stage:
 
     def approve(self, grants: Iterable[Json], caller: str) -> list[str]:
         """The holder looks at what would be shown to whom, and approves."""
-        mine = {one["grant"] for one in self[caller].all("/v1/grants")}
+        mine = {one["grant_id"] for one in self[caller].all("/v1/grants")}
         approved = []
         for grant in grants:
-            if grant["grant"] in mine:
-                self[caller].get(f"/v1/grants/{grant['grant']}")
-                self[caller].post(f"/v1/grants/{grant['grant']}/approve")
-                approved.append(str(grant["grant"]))
+            if grant["grant_id"] in mine:
+                self[caller].get(f"/v1/grants/{grant['grant_id']}")
+                self[caller].post(f"/v1/grants/{grant['grant_id']}/approve")
+                approved.append(str(grant["grant_id"]))
         return approved
 
     def verify(
-        self, case: str, items: Sequence[tuple[str, str]], caller: str = "window"
+        self,
+        case: str,
+        items: Sequence[tuple[str, str]],
+        caller: str = "window",
+        grant: str | None = None,
     ) -> dict[str, Json]:
-        """One call for many items; by item, what came out."""
+        """One call for many items; by item, what came out. `grant`: the one to rely on."""
+        named = {} if grant is None else {"grant": grant}
         outcomes: dict[str, Json] = {}
         for start in range(0, len(items), BATCH):
             answer = self[caller].post(
@@ -154,7 +165,7 @@ class Stage:
                 {
                     "case": case,
                     "items": [
-                        {"requirement": requirement, "item": item}
+                        {"requirement": requirement, "item": item, **named}
                         for requirement, item in items[start : start + BATCH]
                     ],
                     "basis": {"kind": "consent"},
@@ -176,8 +187,9 @@ class Stage:
         answer = self[caller].post(
             f"/v1/cases/{case}/data-checks", {"requirement": requirement, **more}
         )
-        self.keep_verification(answer, caller)
-        return answer
+        (one,) = answer["items"]
+        self.keep_verification(one, caller)
+        return dict(one)
 
     def evidence(self) -> None:
         """Wait until everything that was done has its place in the log."""

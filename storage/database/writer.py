@@ -4,6 +4,7 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,6 +21,7 @@ from storage.errors import DatabaseClosed
 T = TypeVar("T")
 
 GROUP_LIMIT = 256  # units of work in one commit: bounds the latency of the last one
+PATIENCE_SECONDS = 0.0005  # about one fsync
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Pending[Any] | _Truncate | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._closed = False
+        self._last_group = 0
         self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
         self._thread.start()
 
@@ -85,7 +88,8 @@ class Writer:
                 self._closed = True
             with suppress(queue.Empty):
                 while True:
-                    if (item := self._queue.get_nowait()) is not None:
+                    item = self._queue.get_nowait()
+                    if item is not None and item.future.set_running_or_notify_cancel():
                         item.future.set_exception(DatabaseClosed())
 
     def _run_group(self, connection: Connection) -> bool:
@@ -93,6 +97,10 @@ class Writer:
         works: list[_Pending[Any]] = []
         truncations: list[_Truncate] = []
         item = self._queue.get()
+        # Callers that were just told of a commit come back together, but the first
+        # of them would be committed alone, and the others wait for that: so wait a
+        # moment for as many as came last time.
+        patience = time.monotonic() + PATIENCE_SECONDS
         with suppress(queue.Empty):
             while item is not None:
                 if isinstance(item, _Truncate):
@@ -101,7 +109,9 @@ class Writer:
                     works.append(item)
                 if len(works) >= GROUP_LIMIT:
                     break
-                item = self._queue.get_nowait()
+                left = patience - time.monotonic() if len(works) < self._last_group else 0.0
+                item = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
+        self._last_group = len(works)
         if works:
             _commit_together(connection, works)
         for truncation in truncations:

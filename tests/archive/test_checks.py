@@ -183,6 +183,7 @@ def other_file_digests(made: Any) -> None:
         (edit("materials", 1, "status", to="pending"), "case_record_differs"),
         (edit("materials", 0, "files", 0, "name", to="x.pdf"), "case_record_differs"),
         (edit("materials", 0, "records", to=[]), "case_record_differs"),
+        (edit("materials", 0, "id", to="mat_9"), "case_record_differs"),
         (edit("case", "applicant", to="pty_2"), "case_record_differs"),
         (edit("case", "state", to="filed"), "case_record_differs"),
         (edit("parties", 0, "name", to="别人"), "case_record_differs"),

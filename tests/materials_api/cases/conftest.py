@@ -319,6 +319,19 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What tests need that build stores of their own."""
+
+    NOON = NOON
+    build_hall = staticmethod(build_hall)
+
+
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    return Tools()
+
+
 @pytest.fixture
 def hall(template: Path, tmp_path: Path) -> Iterator[Hall]:
     """A store of one's own, at noon of the day."""

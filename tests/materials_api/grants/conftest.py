@@ -34,7 +34,8 @@ def _cases_conftest() -> ModuleType:
     name = "materials_api_cases_conftest"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
@@ -82,6 +83,7 @@ class Desk:
                 (self.hall.LANDLORD, PartyRole.OWNER),
             ),
             "issued_at": date(2026, 1, 5),
+            "reason": "other",
         } | fields
         made = self.hall.register(case.case_id, **values)
         for event in ("submit", "accept", "approve"):
@@ -187,3 +189,9 @@ def make_desk(template: Path, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     yield make
     for made in opened:
         made.room.database.close()
+
+
+@pytest.fixture(scope="session")
+def conftest_module() -> ModuleType:
+    """This module, for tests that build stores of their own."""
+    return sys.modules[__name__]

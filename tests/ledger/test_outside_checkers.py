@@ -1,0 +1,96 @@
+"""What others wrote agrees: aics-tlog reads our folder, checkpoint and proofs."""
+
+import fcntl
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+CACHE = HERE.parents[1] / ".cache" / "outside-checkers"
+PACKAGE = "aics-tlog==0.2.1"
+
+
+@pytest.fixture(scope="session")
+def aics_python() -> Path:
+    """A Python with aics-tlog, in an environment of its own: it declares Python 3.12."""
+    folder = CACHE / "aics-tlog-0.2.1"
+    python = folder / "bin" / "python"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "aics-tlog.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one of several test processes builds it
+        if not (folder / "ready").is_file():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+            install = ["-m", "pip", "install", "--quiet", "--ignore-requires-python", PACKAGE]
+            subprocess.run([str(python), *install], check=True)
+            (folder / "ready").touch()
+    return python
+
+
+@pytest.fixture
+def grown(store: Any) -> Any:
+    for count in (3, 252, 1, 700, 45):
+        store.record_many(count)
+        store.sequence()
+    return store
+
+
+def check(python: Path, question: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(python), str(HERE / "check_with_aics.py")],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def question_of(store: Any) -> dict[str, Any]:
+    reader = store.ledger.reader
+    size = store.ledger.checkpoint().size
+    return {
+        "folder": str(store.log),
+        "vkey": store.ledger.vkey,
+        "origin": store.ledger.origin,
+        "checkpoint": reader.checkpoint_text(),
+        "inclusion": [
+            [
+                index,
+                reader.entry(index).hex(),
+                *(one.hex() for one in reader.inclusion(index).hashes),
+            ]
+            for index in (0, 1, 255, 256, 511, 767, size - 2, size - 1)
+        ],
+        "consistency": [
+            [old, reader.root(old).hex(), *(one.hex() for one in reader.consistency(old))]
+            for old in (1, 4, 256, 257, 957, size)
+        ],
+    }
+
+
+def test_aics_tlog_accepts_our_log(grown: Any, aics_python: Path) -> None:
+    answer = check(aics_python, question_of(grown))
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout) == {
+        "signed": True,
+        "size": 1002,
+        "tiles": 5,
+        "bundles": 4,
+        "inclusion": True,
+        "consistency": True,
+    }
+
+
+@pytest.mark.parametrize("name", ["tile/0/001", "tile/entries/002", "tile/1/000.p/3"])
+def test_aics_tlog_refuses_our_log_with_one_byte_flipped(
+    grown: Any, aics_python: Path, name: str
+) -> None:
+    question = question_of(grown)
+    path = grown.log / name
+    data = bytearray(path.read_bytes())
+    data[50] ^= 1
+    path.write_bytes(data)
+    assert check(aics_python, question).returncode != 0
