@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Response
 from fastapi.responses import StreamingResponse
 
 from archive import records
@@ -11,6 +11,7 @@ from archive.records import Export
 from archive.room import ArchiveRoom
 from kernel.principals import Principal, Role
 from ledger.errors import NotYetLogged
+from materials_api.byte_ranges import ByteRange, RangeRequest, requested_range
 from materials_api.cases import case_for
 from parties.http import Access
 from parties.http.replies import write_once
@@ -113,30 +114,44 @@ def routes(room: ArchiveRoom, access: Access) -> APIRouter:
     @router.get(
         "/exports/{export_id}/package",
         response_class=StreamingResponse,
-        responses={200: {"content": {"application/zip": {}}, "description": "归档包 (ZIP)"}},
+        responses={
+            200: {"content": {"application/zip": {}}, "description": "归档包 (ZIP)"},
+            206: {"content": {"application/zip": {}}, "description": "归档包的一部分"},
+        },
         summary="取归档包",
     )
     def package(
-        export_id: ExportId, principal: Annotated[Principal, Depends(archivist)]
+        export_id: ExportId,
+        principal: Annotated[Principal, Depends(archivist)],
+        range_: Annotated[str | None, Header(alias="Range", max_length=128)] = None,
+        if_range: Annotated[str | None, Header(alias="If-Range", max_length=128)] = None,
     ) -> StreamingResponse:
-        """The package as a stored ZIP file. The audit row is committed before the first byte."""
+        """The package as a stored ZIP file, or a range of it. The audit row is committed
+        before the first byte."""
         at = rooms.clock.now()
+        etag = f'"{export_id}"'
 
-        def work(tx: WriteTx) -> tuple[Export, ObjectRef]:
+        def work(tx: WriteTx) -> tuple[Export, ObjectRef, ByteRange]:
             _visible(tx, principal, export_id)
-            return records.fetch(room, tx, at, principal, export_id)
+            item, ref = records.fetch(room, tx, at, principal, export_id)
+            return item, ref, requested_range(RangeRequest(range_, if_range), ref.size, etag)
 
-        item, ref = rooms.database.write(work)
+        item, ref, part = rooms.database.write(work)
+        headers = {
+            "Content-Length": str(part.stop - part.start),
+            "Content-Disposition": f'attachment; filename="{item.case_id}.zip"',
+            "ETag": etag,
+            "Accept-Ranges": "bytes",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-store",
+        }
+        if part.partial:
+            headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{ref.size}"
         return StreamingResponse(
-            rooms.objects.read(ref),
+            rooms.objects.read(ref, part.start, part.stop),
+            status_code=206 if part.partial else 200,
             media_type="application/zip",
-            headers={
-                "Content-Length": str(ref.size),
-                "Content-Disposition": f'attachment; filename="{item.case_id}.zip"',
-                "X-Content-Type-Options": "nosniff",
-                "Cache-Control": "private, no-store",
-                "Accept-Ranges": "none",
-            },
+            headers=headers,
         )
 
     @router.get(

@@ -76,7 +76,8 @@ def test_a_lost_row_leaves_a_record_and_a_package(office: Any, kept: str) -> Non
 def test_a_flipped_byte_of_a_kept_package_is_named(office: Any, kept: str, tmp_path: Path) -> None:
     with office.store.database.read() as tx:
         key = tx.scalar(select(exports.c.object_key).where(exports.c.export_id == kept))
-    path = next(item for item in (tmp_path / "data" / "objects").rglob("*") if item.name in key)
+    stored = (tmp_path / "data" / "objects").rglob("*")
+    path = next(item for item in stored if item.is_file() and item.name in key)
     path.chmod(0o600)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

@@ -87,6 +87,20 @@ def test_an_archivist_exports_a_case_and_fetches_a_package_that_verifies(
         assert outside.testzip() is None
 
 
+def test_a_fetch_that_broke_off_can_go_on(client: TestClient, case_id: str) -> None:
+    made = client.post(f"/v1/cases/{case_id}/exports").json()
+    whole = client.get(made["package"])
+    etag = whole.headers["ETag"]
+    rest = client.get(made["package"], headers={"Range": "bytes=1000-", "If-Range": etag})
+    assert (rest.status_code, rest.content) == (206, whole.content[1000:])
+    size = len(whole.content)
+    assert rest.headers["Content-Range"] == f"bytes 1000-{size - 1}/{size}"
+    other = client.get(made["package"], headers={"Range": "bytes=1000-", "If-Range": '"x"'})
+    assert (other.status_code, other.content) == (200, whole.content)
+    beyond = client.get(made["package"], headers={"Range": f"bytes={size}-"})
+    assert beyond.status_code == 416
+
+
 def test_nothing_readable_stays_in_the_store(
     office: Any, client: TestClient, case_id: str, tmp_path: Path
 ) -> None:

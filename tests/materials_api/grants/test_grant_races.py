@@ -11,6 +11,8 @@ from ledger.tables import ledger_entries
 from materials_api.errors import CaseStateForbids
 from materials_api.grant_errors import VerificationContended
 from materials_api.grant_lifecycle import GrantState
+from materials_api.grant_limits import GrantLimits
+from materials_api.limits import Limits
 from materials_api.material_control import stop_reuse
 from materials_api.tables import cases, grants, materials, verifications
 
@@ -113,27 +115,16 @@ def test_a_raised_version_makes_it_gather_again(desk, table) -> None:
         assert len(tx.all(select(verifications))) == 1
 
 
-def test_what_keeps_changing_is_given_up_with_a_named_error(desk) -> None:
+def test_what_keeps_changing_is_given_up_with_a_named_error(make_desk) -> None:
+    limits = Limits(grants=GrantLimits(verification_attempts=1))
+    desk = make_desk(limits=limits)
     lease, case = desk.lease(), desk.case()
     grant = desk.granted(case.case_id, lease)
 
     def raise_version() -> None:
         desk.hall.write(lambda tx: tx.execute(update(grants).values(version=grants.c.version + 1)))
 
-    class Busy:
-        """A clock-free nuisance: changes the grant whenever the log is asked for a proof."""
-
-        def __init__(self, records) -> None:
-            self._records = records
-
-        def __getattr__(self, name: str):
-            return getattr(self._records, name)
-
-        def prove(self, record):
-            raise_version()
-            return self._records.prove(record)
-
-    desk.room.ledger.records = Busy(desk.room.ledger.records)
+    interrupt(desk, raise_version)
     with pytest.raises(VerificationContended):
         desk.verify(case.case_id, lease)
     assert desk.grant(grant.grant_id).state is GrantState.GRANTED
