@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive.digests import BLOCK, Digester
+from archive.digests import BLOCK, Digester, digest_bytes
 from archive.errors import PackagePathRefused
 from archive.rfc8493 import (
     ALGORITHMS,
@@ -46,7 +46,8 @@ class BagWriter:
         """Make `root`, which must not exist (`FileExistsError`), readable by its owner alone."""
         root.mkdir(mode=0o700)
         self.root = root
-        self._digester = Digester()
+        # The manifests need no SM3; the check of the finished package computes it.
+        self._digester = Digester(sm3=False)
         self._members: dict[str, Member] = {}
         self._folded: set[str] = set()
         self._folders: set[Path] = {root}
@@ -89,14 +90,13 @@ class BagWriter:
         for name, algorithm in zip(MANIFESTS, ALGORITHMS, strict=True):
             self.add_bytes(name, _manifest(payload, algorithm))
         tags = {path: item for path, item in self._members.items() if path not in payload}
-        summaries = [
-            self.add_bytes(name, _manifest(tags, algorithm))
-            for name, algorithm in zip(TAGMANIFESTS, ALGORITHMS, strict=True)
-        ]
+        lists = [_manifest(tags, algorithm) for algorithm in ALGORITHMS]
+        for name, data in zip(TAGMANIFESTS, lists, strict=True):
+            self.add_bytes(name, data)
         for folder in sorted(self._folders, reverse=True):
             sync_folder(folder)
         self.close()
-        return BagSummary(summaries[0], len(payload), sum(sizes))
+        return BagSummary(digest_bytes(lists[0]), len(payload), sum(sizes))
 
     def close(self) -> None:
         """Give back the threads. The folder stays as it is."""

@@ -31,7 +31,8 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-]*")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a package: size in bytes, digests as lower-case hex."""
+    """One file of a package: size in bytes, digests as lower-case hex (`sm3` may be empty:
+    not computed)."""
 
     size: int
     sha256: str

@@ -42,13 +42,15 @@ def measure(served: Served, scratch: Path) -> list[Figure]:
 def _prepare(served: Served, scratch: Path) -> dict[str, str]:
     """An approved material of 20 KB, and a case whose holder authorised its reuse."""
     callers = clients(served.url, served.identities, lambda _: None)
-    stage = Stage(callers, Papers(scratch / "papers"), lambda _: None)
+    stage = Stage(callers, Papers(scratch / "papers"), served.data, lambda _: None)
     file = scratch / "20kB.bin"
     file.write_bytes(os.urandom(20_000))
-    earlier = stage.case(people.ESTABLISHMENT, people.COMPANY, acting=people.OPERATOR)
+    earlier = stage.case(people.ESTABLISHMENT, people.COMPANY, acting=people.ACTS_FOR_COMPANY)
     item = stage.hand_in_plain(earlier, file, file.name)
-    stage.decide(earlier)
-    case = stage.case(people.FOOD_MATTER, people.COMPANY, variant="moved", acting=people.OPERATOR)
+    stage.decide(earlier, gaps=True)
+    case = stage.case(
+        people.FOOD_MATTER, people.COMPANY, variant="moved", acting=people.ACTS_FOR_COMPANY
+    )
     stage.approve(stage.ask(case, "核验", items=[item]), "representative")
     stage.evidence()
     body = {

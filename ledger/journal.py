@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import select, update
@@ -42,14 +42,22 @@ _BRACKETS_SAFE = 15
 _ENDED_CHUNK = 2_000  # indexes in one `ended` leaf: 40 kB at most
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
+class JournalEntry(NamedTuple):
     """One entry of the ledger, known by `entry_id` before it has a place in the log."""
 
     entry_id: str
     entity: str
     kind: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRecords:
+    """Encrypted records on their way into the journal; `values` are rows for it alone."""
+
+    at: datetime
+    entries: list[JournalEntry]
+    values: list[tuple[Any, ...]]
 
 
 class Journal:
@@ -73,8 +81,14 @@ class Journal:
         self, tx: WriteTx, at: datetime, rows: Sequence[tuple[str, str, Record]]
     ) -> list[JournalEntry]:
         """`record` for many `(kind, entity, body)` at once, in their order."""
+        return self.write(tx, self.seal(at, rows))
+
+    def seal(self, at: datetime, rows: Sequence[tuple[str, str, Record]]) -> "SealedRecords":
+        """Check and encrypt records, for one `write`. Needs no transaction: bulk work
+        seals its next batch while the writer commits the last one."""
         moment = time_text(at)
         random = os.urandom(_RANDOM * len(rows))
+        wrap = self._vault.wrap
         entries: list[JournalEntry] = []
         values: list[tuple[Any, ...]] = []
         start = 0
@@ -87,15 +101,19 @@ class Journal:
             start += _RANDOM
             nonce = random[start - _NONCE : start]
             context = entry_id.encode()
-            wrapped = self._vault.wrap(key, context)
+            wrapped = wrap(key, context)
             sealed = nonce + AESGCM(key).encrypt(nonce, salt + canonical, context)
             leaf = blinded_leaf(salt, canonical)
             values.append(
                 (entry_id, entity, kind, False, leaf, sealed, wrapped.blob, wrapped.epoch)
             )
             entries.append(JournalEntry(entry_id, entity, kind, at))
-        self._insert(tx, at, values)
-        return entries
+        return SealedRecords(at, entries, values)
+
+    def write(self, tx: WriteTx, sealed: "SealedRecords") -> list[JournalEntry]:
+        """Write what `seal` made, once."""
+        self._insert(tx, sealed.at, sealed.values)
+        return sealed.entries
 
     def publish(
         self,

@@ -8,6 +8,7 @@ length in an entry bundle is a uint16).
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from kernel.canonical import JsonValue, NotCanonical, Record, canonical_bytes, parse_record
@@ -56,6 +57,7 @@ def public_leaf(kind: str, body: Record) -> bytes:
     return data
 
 
+@lru_cache(1024)
 def is_kind(text: str) -> bool:
     """Kinds are dotted lower-case words, at most 64 characters: `case.accepted`."""
     return len(text) <= 64 and _KIND.fullmatch(text) is not None

@@ -215,7 +215,7 @@ def _still_so(tx: WriteTx, answer: RegisterAnswer | None) -> None:
         .where(register_facts.c.entry_id == answer.record.entry_id)
         .with_for_update(read=True)
     )
-    if row is None or (row["ended_at"] is not None) != answer.ended:
+    if row is None or (row["ended_at"] is not None) != answer.closed:
         raise Stale()
 
 

@@ -40,7 +40,8 @@ Facts: TypeAlias = Mapping[str, str | Sequence[str]]
 @dataclass(frozen=True, slots=True)
 class FactsFound:
     """The register holds an entry. `record`: where it stands in our log, None for an
-    answer from outside. `agrees`: whether rows and records tell the same."""
+    answer from outside. `agrees`: whether rows and records tell the same. `closed`:
+    what the row alone says, to notice a change before the commit."""
 
     source: str
     facts: Facts
@@ -48,6 +49,7 @@ class FactsFound:
     record: OpenedRecord | None
     agrees: bool = True
     ended: bool = False
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,15 @@ def _answer(room: MaterialsRoom, tx: ReadTx, row: RowMapping) -> FactsFound:
         and record.at == row["at"]
         and (row["ended_at"] is None) == (status == CURRENT)
     )
-    return FactsFound("local", facts, record.entity, record, agrees, ended=status != CURRENT)
+    return FactsFound(
+        "local",
+        facts,
+        record.entity,
+        record,
+        agrees,
+        ended=status != CURRENT,
+        closed=row["ended_at"] is not None,
+    )
 
 
 def _checked(room: MaterialsRoom, register: str, facts: Facts) -> dict[str, JsonValue]:

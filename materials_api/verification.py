@@ -100,7 +100,7 @@ def verify(
                 _commit(room, at, principal, gathered, basis, verdicts, render),
             )
         except Stale:
-            continue
+            looked.answers.clear()  # a licence may be what changed
     raise VerificationContended()
 
 

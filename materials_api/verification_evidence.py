@@ -38,7 +38,7 @@ from storage.errors import KeyMissing, ObjectCorrupt, ObjectMissing
 
 @dataclass(slots=True)
 class Looked:
-    """What was found already in this call: a retry after a changed row reads no byte twice."""
+    """What was found already in this call: a retry after a changed row hashes nothing twice."""
 
     files: dict[tuple[str, bytes], FileOutcome] = field(default_factory=dict)
     answers: dict[str, StatusAnswer] = field(default_factory=dict)

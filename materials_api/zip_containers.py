@@ -23,6 +23,8 @@ _EOCD64 = struct.Struct("<4sQHHIIQQQQ")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _LONGEST_COMMENT = 0xFFFF
+# What the end record says where only the ZIP64 one can tell (4.4.1.4).
+_MOST = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
 _STORED, _DEFLATED = 0, 8
 
 
@@ -121,9 +123,18 @@ def _end(size: int, read: ReadRange) -> _End:
     _, disk, directory_disk, here, entries, directory_bytes, directory_at, _ = fields
     if disk != directory_disk or here != entries:
         raise HostileArchive("split_archive")
-    if entries == 0xFFFF or directory_bytes == 0xFFFFFFFF or directory_at == 0xFFFFFFFF:
-        return _end64(at, read)
-    return _End(at, entries, directory_at, directory_bytes)
+    short = (entries, directory_bytes, directory_at)
+    wide = read(at - _EOCD64_LOCATOR.size, at) if at >= _EOCD64_LOCATOR.size else b""
+    if not wide.startswith(b"PK\x06\x07"):
+        if any(value == most for value, most in zip(short, _MOST, strict=True)):
+            raise HostileArchive("zip64_broken")
+        return _End(at, entries, directory_at, directory_bytes)
+    # Some writers add the ZIP64 records though nothing needs them: then both must agree.
+    end = _end64(at, read)
+    full = (end.entries, end.directory_bytes, end.directory_at)
+    if any(value not in pair for value, *pair in zip(short, full, _MOST, strict=True)):
+        raise HostileArchive("zip64_differs")
+    return end
 
 
 def _end64(at: int, read: ReadRange) -> _End:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from archive.package import clear_unfinished
+from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock
 from ledger.errors import LogMissing
@@ -25,6 +27,7 @@ from license_service.sources import LocalSource
 from license_service.tables import licenses as license_rows
 from materials_api.adoption import adopt
 from materials_api.catalogue.loader import load_catalogue
+from materials_api.grants import lapse_overdue
 from materials_api.limits import MIB, Limits
 from materials_api.room import MaterialsRoom
 from materials_api.tables import cases as case_rows
@@ -49,6 +52,7 @@ OBJECTS = "objects"
 KEYS = "keys"
 VAULT = "vault.json"
 EXPORTS = "exports"
+SWEEP_SECONDS = 600
 
 
 class Store:
@@ -110,6 +114,7 @@ class Store:
         """Adopt the catalogue, recover the log, and begin to sequence and to sweep."""
         self.ledger.start()
         self.adopt_catalogue()
+        clear_unfinished(self.archive)
         self._sweeper = threading.Thread(target=self._sweep_often, name="sweeper", daemon=True)
         self._sweeper.start()
 
@@ -134,11 +139,14 @@ class Store:
         return [] if warning is None else [warning]
 
     def sweep(self) -> None:
-        """Remove what nothing refers to, and finish pending erasures."""
+        """Remove what nothing refers to, finish pending erasures, let old requests lapse."""
+        at = self.clock.now()
+        self.database.write(lambda tx: lapse_overdue(self.materials, tx, at))
+        forget_stale(self.archive, at)
         sweep(
             self.database,
             self.object_store,
-            self.clock.now(),
+            at,
             older_than=timedelta(hours=self.settings.sweep_hours),
             release=release_uploads,
         )
@@ -192,8 +200,10 @@ class Store:
         )
 
     def _sweep_often(self) -> None:
-        while not self._stopping.wait(timeout=600):
+        while True:
             self.sweep()
+            if self._stopping.wait(timeout=SWEEP_SECONDS):
+                return
 
 
 def create_store(data: Path, name: str, clock: Clock | None = None) -> None:

@@ -3,13 +3,19 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kernel.errors import InvalidInput, Unavailable
+from kernel.errors import InvalidInput, NotFound, Unavailable
 
 
 class MatterUnknown(InvalidInput):
     code = "matter_unknown"
     zh = "事项不在目录内：{matter}"
     en = "no such matter in the catalogue: {matter}"
+
+
+class MatterNotListed(NotFound):
+    code = "matter_not_listed"
+    zh = "目录中没有这个事项"
+    en = "the catalogue lists no such matter"
 
 
 class VariantUnknown(InvalidInput):

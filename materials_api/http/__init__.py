@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from materials_api.http import (
     cases,
+    catalogue,
     documents,
     downloads,
     exemptions,
@@ -39,6 +40,7 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         uses,
         receipts,
         registers,
+        catalogue,
     ):
         router.include_router(module.routes(room, access))
     return router

@@ -12,13 +12,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from rich.table import Table
 
 from runtime.demo import own_files, story
-from runtime.demo.cast import clients, issue_tokens
+from runtime.demo.cast import Identity, clients, issue_tokens
 from runtime.demo.client import Refused
 from runtime.demo.errors import DemoExpectation
 from runtime.demo.papers import Papers
 from runtime.demo.results import Results, keep, summary
 from runtime.demo.server import running_server
 from runtime.demo.stage import Stage
+from runtime.demo.tryout import TOKENS, results_of
 from runtime.errors import StoreExists
 from runtime.settings import data_path
 from runtime.store import OBJECTS, create_store, open_store
@@ -29,7 +30,7 @@ NAME = "yunjian.mianjiao.example"
 def play(data: Path, files: Path | None, *, as_json: bool) -> int:
     """Make the store, play, keep the results in `DIR-demo/`; 0 when all went as told."""
     data = data_path(data)
-    folder = data.with_name(data.name + "-demo")
+    folder = results_of(data)
     if folder.exists() and any(folder.iterdir()):
         raise StoreExists(path=str(folder))
     taken, passed = own_files.find(files)
@@ -62,17 +63,22 @@ def play(data: Path, files: Path | None, *, as_json: bool) -> int:
         for caller in callers.values():
             caller.close()
     answer = summary(stage, results, passed, origin, size)
-    (folder / "tokens.json").write_text(
-        json.dumps([{"who": one.who, "role": one.role, "token": one.token} for one in identities],
-                   ensure_ascii=False, indent=1) + "\n",
-        encoding="utf-8",
-    )  # fmt: skip
-    (folder / "tokens.json").chmod(0o600)
+    keep_tokens(folder, identities)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
     else:
         _show(answer, results, data)
     return 0
+
+
+def keep_tokens(folder: Path, identities: list[Identity]) -> None:
+    """The demo identities with their tokens, readable by this user alone."""
+    path = folder / TOKENS
+    path.touch(mode=0o600)
+    listed = [
+        {"key": one.key, "who": one.who, "role": one.role, "token": one.token} for one in identities
+    ]
+    path.write_text(json.dumps(listed, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _checkpoint(url: str, policy: str) -> tuple[str, int]:

@@ -37,7 +37,7 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
         if announce_json:
             print(canonical_bytes({"url": url}).decode(), flush=True)
         else:
-            _tell(url, store.ledger_origin, store.warnings())
+            _tell(data, url, store.ledger_origin, store.warnings())
         config = uvicorn.Config(
             build_app(store, settings),
             log_level="warning",
@@ -51,11 +51,16 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
     return 0
 
 
-def _tell(url: str, origin: str, warnings: list[str]) -> None:
+def _tell(data: Path, url: str, origin: str, warnings: list[str]) -> None:
+    from runtime.demo.tryout import guide
+    from runtime.settings import data_path
+
     print(f"免交 Mianjiao · {origin}")
     print(f"  首页 page       {url}/")
     print(f"  接口 API        {url}/docs")
     print("  停止 stop       Ctrl-C")
+    for line in guide(data_path(data), url):
+        print(line)
     for warning in warnings:
         print(f"  注意 warning    {warning}", file=sys.stderr)
     sys.stdout.flush()

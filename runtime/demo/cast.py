@@ -1,7 +1,7 @@
 """The callers of the story, each with a token of its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.commands.token import TokenRequest, issue
@@ -24,6 +24,8 @@ from runtime.demo.people import (
     Someone,
 )
 from runtime.store import open_store
+
+DAYS = 365  # a demo store may stand for a while
 
 
 def _acts(who: Someone, *, for_company: str | None = None) -> TokenRequest:
@@ -76,7 +78,8 @@ def issue_tokens(data: Path) -> list[Identity]:
     """Make every caller's token in a store that no server holds."""
     with open_store(data) as store:
         return [
-            Identity(key, who, request.role, issue(store, request)) for key, who, request in CALLERS
+            Identity(key, who, request.role, issue(store, replace(request, days=DAYS)))
+            for key, who, request in CALLERS
         ]
 
 

@@ -79,9 +79,9 @@ class Client:
         uploads = [{"upload": self.upload(path), "name": name} for path, name in files]
         return self.post(f"/v1/cases/{case}/materials", {**material, "files": uploads}, wait=10)
 
-    def receipt(self, entry: str) -> bytes:
-        """The receipt of a ledger entry, exactly as the service made it."""
-        response = self._http.get(f"/v1/receipts/{entry}", headers={"Prefer": "wait=10"})
+    def receipt(self, path: str) -> bytes:
+        """The receipt at an address that an answer named, exactly as the service made it."""
+        response = self._http.get(path, headers={"Prefer": "wait=10"})
         self._answer(response, parse=False)
         if response.status_code != 200:
             raise DemoExpectation(step="receipt", got=str(response.status_code))

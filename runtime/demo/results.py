@@ -25,8 +25,8 @@ def keep(stage: Stage, folder: Path, policy_text: str) -> Results:
     """
     receipts = folder / "receipts"
     receipts.mkdir()
-    for thing, (entry, caller) in stage.kept.entries.items():
-        (receipts / f"{thing}.json").write_bytes(stage[caller].receipt(entry))
+    for thing, (path, caller) in stage.kept.receipts.items():
+        (receipts / f"{thing}.json").write_bytes(stage[caller].receipt(path))
     packages = folder / "packages"
     packages.mkdir()
     made = [_export(stage, case, packages) for case in stage.packages]
@@ -64,4 +64,6 @@ def _export(stage: Stage, case: str, folder: Path) -> Path:
         archive.extractall(folder)
     packed.unlink()
     (unpacked,) = set(folder.iterdir()) - before
+    beside = unpacked.with_name(unpacked.name + ".receipt.json")
+    beside.write_bytes(stage["archivist"].receipt(made["receipt"]))
     return unpacked

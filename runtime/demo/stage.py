@@ -27,8 +27,8 @@ class Kept:
     licenses: list[str] = field(default_factory=list)
     verifications: list[Json] = field(default_factory=list)
     refused_files: list[Json] = field(default_factory=list)
-    entries: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Thing → (ledger entry, key of the caller who may fetch its receipt)."""
+    receipts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Thing → (address of its receipt, key of the caller who may fetch it)."""
 
 
 class Stage:
@@ -69,7 +69,7 @@ class Stage:
         )
         case = str(answer["case_id"])
         self.kept.cases.append(case)
-        self.kept.entries[case] = (answer["receipt"]["entry"], "window")
+        self.kept.receipts[case] = (answer["receipt"]["href"], "window")
         return case
 
     def hand_in(self, case: str, file: Path, type_: str, title: str, **more: Any) -> str:
@@ -87,7 +87,7 @@ class Stage:
     def _kept(self, answer: Json) -> str:
         material = str(answer["material_id"])
         self.kept.materials.append(material)
-        self.kept.entries[material] = (answer["receipt"]["entry"], "window")
+        self.kept.receipts[material] = (answer["receipt"]["href"], "window")
         return material
 
     def hand_in_plain(self, case: str, file: Path, name: str) -> str:
@@ -109,13 +109,14 @@ class Stage:
         for caller, event, more in events:
             self[caller].post(f"/v1/cases/{case}/events", {"event": event, **more})
 
-    def decide(self, case: str, department: str = "department") -> None:
-        """Submitted, accepted (with gaps if need be), approved, closed."""
+    def decide(self, case: str, department: str = "department", *, gaps: bool = False) -> None:
+        """Submitted, accepted, approved, closed; with `gaps` though papers are missing (容缺)."""
+        incomplete = {"with_gaps": True, "note": "容缺受理，限期补齐"} if gaps else {}
         self.happens(
             case,
             ("window", "submit", {}),
-            (department, "accept", {"with_gaps": True}),
-            (department, "approve", {}),
+            (department, "accept", incomplete),
+            (department, "approve", incomplete),
             (department, "close", {}),
         )
 
@@ -129,7 +130,7 @@ class Stage:
 
     def keep_license(self, license_id: str, answer: Json, department: str) -> None:
         self.kept.licenses.append(license_id)
-        self.kept.entries[license_id] = (answer["entry_id"], department)
+        self.kept.receipts[license_id] = (answer["receipt"], department)
 
     def ask(self, case: str, purpose: str, **what: Any) -> list[Json]:
         """The window asks the holders for authorisation."""
@@ -180,7 +181,7 @@ class Stage:
         self.kept.verifications.append(
             {"id": one["verification"], "outcome": one["outcome"], "reason": one["reason"]}
         )
-        self.kept.entries[str(one["verification"])] = (one["receipt"]["entry"], caller)
+        self.kept.receipts[str(one["verification"])] = (one["receipt"]["href"], caller)
 
     def check_data(self, case: str, requirement: str, caller: str = "window", **more: Any) -> Json:
         """数据核验: asks the register that the catalogue names."""
@@ -193,8 +194,8 @@ class Stage:
 
     def evidence(self) -> None:
         """Wait until everything that was done has its place in the log."""
-        for entry, caller in self.kept.entries.values():
-            self[caller].receipt(entry)
+        for path, caller in self.kept.receipts.values():
+            self[caller].receipt(path)
 
     def stored_objects(self) -> set[Path]:
         """Every file of the object store; what a step added is the difference."""

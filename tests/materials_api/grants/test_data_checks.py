@@ -125,7 +125,7 @@ def test_somebody_whom_the_case_does_not_name_is_not_even_asked_about(desk) -> N
             asked.append(holder)
             return FactsFound("test", {"name": "赵阿福"}, None, None)
 
-    stranger = type(desk.hall.ELDER)("111", "310199199003072819")
+    stranger = type(desk.hall.ELDER)("111", "310199199003072810")
     answers = [
         desk.check(case.case_id, "identity_proof", Listening(), subject=subject)
         for subject in (desk.hall.ELDER, stranger)

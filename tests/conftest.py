@@ -1,0 +1,89 @@
+"""What tests of more than one room share: a store, and a store in which the story was played.
+
+Nothing is mocked: stores lie on a temporary folder, the story is played by the
+real command against a real server.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kernel.clock import FixedClock
+from runtime.store import Store, create_store, open_store
+
+START = datetime(2026, 11, 24, 4, 20, 21, tzinfo=UTC)
+ROOT = Path(__file__).parent.parent
+
+
+def mianjiao(*arguments: str | Path, expect: int | None = 0) -> "subprocess.CompletedProcess[str]":
+    """Run the command line as a user would, from the checkout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.cli", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if expect is not None:
+        assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A store after the demo story: its folder, the `--json` answer, tokens by person."""
+
+    data: Path
+    results: Path
+    own_files: Path
+    summary: dict[str, Any]
+    tokens: dict[str, str]
+
+    def copy(self, target: Path) -> Path:
+        """A copy of the store's folder, to be damaged at will."""
+        return Path(shutil.copytree(self.data, target))
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """The story, played once a session with files of the user's own. Not to be changed."""
+    folder = tmp_path_factory.mktemp("played")
+    own = folder / "own 文件"
+    (own / "嵌套 目录").mkdir(parents=True)
+    (own / "说明 readme.txt").write_text("任意内容\n", encoding="utf-8")
+    (own / "嵌套 目录" / "图 1.bin").write_bytes(bytes(range(256)) * 5)
+    (own / "空.txt").touch()
+    data = folder / "store"
+    done = mianjiao("demo", "--data", data, "--files", own, "--json")
+    results = folder / "store-demo"
+    tokens = json.loads((results / "tokens.json").read_text(encoding="utf-8"))
+    return Played(
+        data,
+        results,
+        own,
+        json.loads(done.stdout),
+        {one["key"]: one["token"] for one in tokens},
+    )
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(START)
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: FixedClock) -> Iterator[Store]:
+    """A fresh store with a clock that stands still; its log is not started."""
+    create_store(tmp_path / "store", "test.example", clock)
+    with open_store(tmp_path / "store", clock=clock) as opened:
+        yield opened
