@@ -23,6 +23,21 @@ from storage.keyvault import KeyVault
 
 _UNREADABLE = (SQLAlchemyError, ValueError, TypeError, OverflowError)
 _PAGE = 256
+_placed = (
+    select(
+        ledger_entries.c.entry_id,
+        ledger_entries.c.leaf_index,
+        func.lag(ledger_entries.c.leaf_index)
+        .over(
+            partition_by=(ledger_entries.c.entity, ledger_entries.c.shard),
+            order_by=ledger_entries.c.position,
+        )
+        .label("before"),
+    )
+    .where(ledger_entries.c.leaf_index.is_not(None))
+    .subquery()
+)
+_OUT_OF_ORDER = select(_placed.c.entry_id).where(_placed.c.before > _placed.c.leaf_index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +111,7 @@ class RowCheck:
             if page is None:
                 self._add("row_unreadable", f"position > {after}")
                 break
-            staged = self.staged_size()
+            staged = self.staged_size() if page else 0
             for row in page:
                 placed += self._unplaced(row, staged)
                 after = row["position"]
@@ -179,21 +194,9 @@ class RowCheck:
 
     def _order(self) -> None:
         """`latest` goes by position: it must never disagree with the log."""
-        columns = ledger_entries.c
-        before = (
-            func.lag(columns.leaf_index)
-            .over(partition_by=(columns.entity, columns.shard), order_by=columns.position)
-            .label("before")
-        )
-        placed = (
-            select(columns.entry_id, columns.leaf_index, before)
-            .where(columns.leaf_index.is_not(None))
-            .subquery()
-        )
-        wrong = select(placed.c.entry_id).where(placed.c.before > placed.c.leaf_index)
         try:
             with self._database.read() as tx:
-                for entry_id in tx.execute(wrong).scalars():
+                for entry_id in tx.execute(_OUT_OF_ORDER).scalars():
                     self._add("rows_out_of_order", str(entry_id))
         except _UNREADABLE as error:
             self._add("database_unreadable", "ledger_entries", type(error).__name__)

@@ -29,6 +29,8 @@ from license_service.tables import license_snapshots
 from parties import HolderRef, Parties
 from storage.database import Database, WriteTx
 
+ANSWERED = "license.answered"
+
 
 class LicenseSource(Protocol):
     """A body of licences, ours or somebody else's.
@@ -120,7 +122,7 @@ class Snapshots:
         """
         told = answer_record(answer)
         entry = self._journal.record(
-            tx, at, "license.answered", new_id(IdKind.REQUEST), {"question": question, **told}
+            tx, at, ANSWERED, new_id(IdKind.REQUEST), {"question": question, **told}
         )
         tx.execute(
             insert(license_snapshots),

@@ -69,10 +69,12 @@ class _Row:
 
 def known_words(room: MaterialsRoom) -> Known:
     """What `parse_manifest` must know of the catalogue."""
-    return Known(
-        frozenset(type_.key for type_ in room.catalogue.types),
-        frozenset(matter.code for matter in room.catalogue.matters),
-    )
+
+    def matter(text: str) -> str | None:
+        found = room.catalogue.find_matter(text)
+        return None if found is None else found.code
+
+    return Known(frozenset(type_.key for type_ in room.catalogue.types), matter)
 
 
 def import_rows(

@@ -43,7 +43,7 @@ from storage.database import ReadTx, WriteTx
 # These tell somebody no, so they say why.
 _NEED_A_NOTE = frozenset({CaseEvent.NOT_ACCEPT, CaseEvent.REFUSE, CaseEvent.TERMINATE})
 
-_DOCUMENTS: dict[CaseEvent, DocumentKind] = {
+DOCUMENTS: dict[CaseEvent, DocumentKind] = {
     CaseEvent.ASK_CORRECTION: DocumentKind.CORRECTION_NOTICE,
     CaseEvent.ACCEPT: DocumentKind.ACCEPTANCE_NOTICE,
     CaseEvent.NOT_ACCEPT: DocumentKind.ACCEPTANCE_NOTICE,
@@ -149,8 +149,8 @@ def apply_event(
         case_id=case_id,
         detail={"status": after.value},
     )
-    if event in _DOCUMENTS:
-        add_document(tx, at, case_id, _DOCUMENTS[event], entry.entry_id)
+    if event in DOCUMENTS:
+        add_document(tx, at, case_id, DOCUMENTS[event], entry.entry_id)
     if event is CaseEvent.ASK_CORRECTION:
         for material_id in wanted.reject:
             change_state(

@@ -58,8 +58,6 @@ class Limits:
     note_chars: int = 2_000
     correction_items: int = 64
 
-    page_items: int = 200
-    page_default: int = 50
     wait_seconds: float = 30.0  # the longest `Prefer: wait`
     waiting_requests: int = 256  # at once; more are answered without waiting
 
@@ -77,4 +75,3 @@ class Limits:
     manifest: ManifestLimits = field(default_factory=ManifestLimits)
 
     import_batch: int = 200  # rows in one commit
-    import_readers: int = 4

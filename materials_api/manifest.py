@@ -16,7 +16,7 @@ from typing import Final
 
 from kernel.clock import CHINA, china_date, china_midnight
 from kernel.errors import CodedError
-from kernel.identifiers import parse_holder, parse_matter_code
+from kernel.identifiers import parse_holder
 from materials_api.days import ends
 from materials_api.errors import ManifestTooLarge, ManifestUnreadable
 from materials_api.limits import ManifestLimits
@@ -124,10 +124,11 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the catalogue knows: material types, and matters by 12-digit code."""
+    """What the catalogue knows. `matter`: the 12-digit code that a code of any length,
+    or a key, stands for; None when there is no such matter."""
 
     material_types: Container[str]
-    matters: Container[str]
+    matter: Callable[[str], str | None]
 
 
 class _Refused(Exception):
@@ -273,13 +274,10 @@ def _required(text: Mapping[str, str], name: str) -> None:
 
 
 def _matter(text: str, known: Known) -> str:
-    try:
-        basic = parse_matter_code(text).basic
-    except CodedError:
-        raise _Refused("row_matter", "matter") from None
-    if basic not in known.matters:
+    code = known.matter(text)
+    if code is None:
         raise _Refused("row_matter", "matter")
-    return basic
+    return code
 
 
 def _files(text: str, limits: ManifestLimits) -> tuple[str, ...]:

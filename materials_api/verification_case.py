@@ -55,8 +55,10 @@ def gather_case(
     if row is None:
         raise CaseUnknown()
     view = still_open(visible_to(principal, view_of(row)))
-    opened = open_entry(room, tx, row["entry_id"], case_id)
     newest = room.ledger.records.latest(tx, case_id)
+    opened = newest
+    if newest.entry_id != row["entry_id"]:
+        opened = open_entry(room, tx, row["entry_id"], case_id)
     if newest.body.get("status") != row["state"] or not _case_agrees(row, opened):
         raise RecordMismatch(entity=case_id)
     catalogue, matter = rules_of(room, tx, view)

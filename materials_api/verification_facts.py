@@ -192,9 +192,11 @@ def _material(room: MaterialsRoom, tx: ReadTx, material_id: str, seen: _Seen) ->
     source, source_agrees = source_case(room, tx, row["case_id"], seen.sources)
     record: OpenedRecord | None = None
     try:
-        record = open_entry(room, tx, row["entry_id"], material_id)
-        latest = room.ledger.records.latest(tx, material_id)
-        facts = read_material(row, files, shares, record, latest)
+        history = room.ledger.records.history(tx, material_id)
+        record = history[0]
+        if record.entry_id != row["entry_id"]:
+            raise RecordMismatch(entity=material_id)
+        facts = read_material(row, files, shares, record, history[-1])
     except RecordErased:
         erased = row["status"] == MaterialState.ERASED
         item = _from_row(row, shares, source, MaterialState.ERASED, agrees=erased)

@@ -42,7 +42,7 @@ from storage.database.prepared import Prepared
 PREFIX = "mj_"
 _SECRET_BYTES = 32
 _SECRET = re.compile(r"mj_[A-Za-z0-9_-]{43}")
-_OFFICES = frozenset({Role.WINDOW, Role.DEPARTMENT, Role.ARCHIVIST})
+OFFICES = frozenset({Role.WINDOW, Role.DEPARTMENT, Role.ARCHIVIST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Credentials:
             holder, capacity = _applicant(person, holder, capacity)
         elif person is not None or holder is not None or capacity is not None:
             raise CredentialInvalid(reason="officers act for no holder")
-        if role in _OFFICES and org is None:
+        if role in OFFICES and org is None:
             raise CredentialInvalid(reason="this role needs the body it belongs to")
         if org is not None:
             parse_credit_code(org)

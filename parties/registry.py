@@ -201,11 +201,16 @@ class Register:
         return entry.entry_id
 
     def _lookup(self, holder: HolderId) -> bytes:
-        return self._vault.mac(_LOOKUP, f"{holder.type.value}:{holder.code}".encode())
+        return lookup_of(self._vault, holder.type.value, holder.code)
 
     def _by_lookup(self, tx: ReadTx, lookup: bytes) -> str | None:
         found = _BY_LOOKUP.one(tx, {"digest": lookup})
         return None if found is None else str(found["party_id"])
+
+
+def lookup_of(vault: KeyVault, type_: str, code: str) -> bytes:
+    """The keyed digest by which a party is found: 32 bytes."""
+    return vault.mac(_LOOKUP, f"{type_}:{code}".encode())
 
 
 def checked_name(name: str) -> str:

@@ -1,6 +1,9 @@
 """The HTTP application: the routers of all rooms, one table of problems, one edge."""
 
-from fastapi import APIRouter, Depends, FastAPI, Response
+import json
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from archive.http import routes as archive_routes
@@ -11,7 +14,9 @@ from parties.http import Access
 from parties.http import routes as party_routes
 from portal.http import routes as portal_routes
 from runtime import problems
+from runtime.errors import FieldTwice
 from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
+from runtime.openapi import described, operation_id
 from runtime.settings import Settings
 from runtime.store import Store
 
@@ -36,7 +41,8 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        max_body_size=JSON_BODY_LIMIT,
+        dependencies=[Depends(no_field_twice)],
+        generate_unique_id_function=operation_id,
     )
     access = Access(store.database, store.clock, store.credentials)
     public = Depends(access.public)
@@ -54,19 +60,38 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
             idle=settings.receive_idle_seconds,
             grace=settings.receive_grace_seconds,
             rate=settings.receive_rate_bytes,
+            body=JSON_BODY_LIMIT,
         ),
     )
     app.add_middleware(RequestContext)
     return app
 
 
+async def no_field_twice(request: Request) -> None:
+    """Refuse a JSON body in which a field stands twice in one object: which of the
+    two counts is anybody's guess, and a gateway before us may have guessed otherwise."""
+    if getattr(request.scope["route"], "body_field", None) is not None:
+        body = await request.body()  # read and parsed already
+        if body:
+            json.loads(body, object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise FieldTwice()
+
+
 def _own_routes(app: FastAPI, store: Store) -> APIRouter:
     """The API's description and the health of the process."""
     router = APIRouter(tags=["service"], dependencies=[Depends(Access.public)])
 
+    document: list[dict[str, Any]] = []  # made when first asked for: it takes a moment
+
     @router.get("/openapi.json", include_in_schema=False)
     def openapi() -> Response:
-        return JSONResponse(app.openapi())
+        if not document:
+            document.append(described(app))
+        return JSONResponse(document[0])
 
     @router.get("/health/live", summary="存活")
     def live() -> dict[str, str]:

@@ -1,12 +1,24 @@
 """Refusals of the runtime: start-up, settings, and the edge of the HTTP application."""
 
-from kernel.errors import Conflict, InvalidInput, TooSlow, Unavailable
+from kernel.errors import Conflict, InvalidInput, TooLarge, TooSlow, Unavailable
 
 
 class SenderTooSlow(TooSlow):
     code = "sender_too_slow"
     zh = "发送过慢或中断，{seconds} 秒后放弃；内容未保存"
     en = "the sender was too slow or stalled and was given up after {seconds} s; nothing was stored"
+
+
+class BodyTooLarge(TooLarge):
+    code = "body_too_large"
+    zh = "请求内容超过上限（{limit} 字节）"
+    en = "the request body is over the limit of {limit} bytes"
+
+
+class FieldTwice(InvalidInput):
+    code = "field_twice"
+    zh = "请求内容中同一字段出现两次"
+    en = "a field stands twice in an object of the request body"
 
 
 class StoreExists(Conflict):

@@ -1,4 +1,4 @@
-"""What every request passes: an id, security headers, time and size limits on receiving.
+"""What every request passes: an id, security headers, limits on receiving, a last resort.
 
 Plain ASGI, because the framework's own middleware class would buffer streams.
 uvicorn sets no limit on how long a request may take to arrive, so this does.
@@ -11,10 +11,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from kernel.ids import IdKind, new_id
-from runtime.errors import SenderTooSlow
+from runtime.errors import BodyTooLarge, SenderTooSlow
+from runtime.problems import internal_problem
+from runtime.unexpected import describe
 
 log = logging.getLogger("mianjiao.access")
+unexpected = logging.getLogger("mianjiao.http")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -35,20 +40,27 @@ DEFAULT_CSP = b"default-src 'none'; frame-ancestors 'none'"
 
 @dataclass(frozen=True, slots=True)
 class ReceiveLimits:
-    """How slow a sender may be.
+    """How slow a sender may be, and how much it may send.
 
     `idle`: seconds without a byte. After `grace` seconds the average `rate`, in
     bytes per second, must be reached. Only time spent waiting for the sender
-    counts: a slow disk of ours is not the sender's fault.
+    counts: a slow disk of ours is not the sender's fault. `body`: bytes, for
+    routes that set no `max_body_size` of their own.
     """
 
     idle: float = 15.0
     grace: float = 30.0
     rate: float = 16 * 1024
+    body: int = 1 << 20
 
 
 class RequestContext:
-    """Gives each request a random id and logs one line without personal data."""
+    """Gives each request a random id and logs one line without personal data.
+
+    Here too ends what nobody expected: a problem document without details for
+    the caller, kind and place for the log. Were it raised on, the server would
+    log its text.
+    """
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -58,7 +70,8 @@ class RequestContext:
             await self.app(scope, receive, send)
             return
         request_id = new_id(IdKind.REQUEST)
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         began = time.monotonic()
         status = 0
 
@@ -77,6 +90,15 @@ class RequestContext:
 
         try:
             await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            state["refusal"] = "client_gone"
+        except Exception as error:  # noqa: BLE001 - the last resort: nothing is above it
+            state["refusal"] = "internal_error"
+            unexpected.error("unexpected request=%s %s", request_id, describe(error))
+            if status == 0:
+                await internal_problem(request_id)(scope, receive, send_with_headers)
+            # Otherwise the answer stays short of its length, and the server
+            # closes the connection: no client takes it for whole.
         finally:
             if log.isEnabledFor(logging.INFO):
                 # The route's template, never the path: a path could carry anything.
@@ -87,16 +109,18 @@ class RequestContext:
                     route,
                     status,
                     (time.monotonic() - began) * 1000,
-                    scope["state"].get("refusal", "-"),
+                    state.get("refusal", "-"),
                     request_id,
                 )
 
 
 class ReceiveTimeout:
-    """Refuses senders that stall or trickle (`SenderTooSlow`), whatever the route.
+    """Refuses senders that stall or trickle (`SenderTooSlow`) or send too much
+    (`BodyTooLarge`), whatever the route.
 
     The error is raised where the application reads the body, so that the
-    upload in hand is given up there; the connection is closed afterwards.
+    upload in hand is given up there. Whoever is answered before the body is in
+    has the connection closed: the rest would be read without any limit of ours.
     """
 
     def __init__(self, app: App, limits: ReceiveLimits) -> None:
@@ -107,15 +131,18 @@ class ReceiveTimeout:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        declared, whole = _declared(scope)
         got = 0
         waited = 0.0
-        whole = False
 
         async def receive_in_time() -> Message:
             nonlocal got, waited, whole
             if whole:
                 # The body is in; what follows is a wait for the disconnect.
                 return await receive()
+            limit = self._body_limit(scope)
+            if declared is not None and declared > limit:
+                raise BodyTooLarge(limit=limit)
             began = time.monotonic()
             try:
                 async with asyncio.timeout(self.limits.idle):
@@ -123,11 +150,36 @@ class ReceiveTimeout:
             except TimeoutError:
                 raise SenderTooSlow(seconds=int(self.limits.idle)) from None
             waited += time.monotonic() - began
-            if waited > self.limits.grace and got < self.limits.rate * waited:
-                raise SenderTooSlow(seconds=int(waited))
             if message["type"] == "http.request":
                 got += len(message.get("body", b""))
                 whole = not message.get("more_body", False)
+            if got > limit:
+                raise BodyTooLarge(limit=limit)
+            if not whole and waited > self.limits.grace and got < self.limits.rate * waited:
+                raise SenderTooSlow(seconds=int(waited))
             return message
 
-        await self.app(scope, receive_in_time, send)
+        async def send_and_close(message: Message) -> None:
+            if message["type"] == "http.response.start" and not whole:
+                headers = [pair for pair in message.get("headers", ()) if pair[0] != b"connection"]
+                message["headers"] = [*headers, (b"connection", b"close")]
+            await send(message)
+
+        await self.app(scope, receive_in_time, send_and_close)
+
+    def _body_limit(self, scope: Scope) -> int:
+        # Set by now: bodies are read by routes.
+        own = getattr(scope.get("route"), "max_body_size", None)
+        return self.limits.body if own is None else int(own)
+
+
+def _declared(scope: Scope) -> tuple[int | None, bool]:
+    """`Content-Length` if it is given, and whether there is no body at all."""
+    length: int | None = None
+    chunked = False
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            length = int(value)
+        elif name == b"transfer-encoding":
+            chunked = True
+    return length, not chunked and not length

@@ -11,8 +11,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from kernel.errors import (
     CodedError,
@@ -30,6 +32,7 @@ from kernel.errors import (
 log = logging.getLogger("mianjiao.http")
 
 MEDIA_TYPE = "application/problem+json"
+_NAME_CHARS = 64
 
 # First match wins, in the order of the method resolution of the error's class.
 STATUS_BY_KIND: Mapping[type[CodedError], int] = {
@@ -47,6 +50,8 @@ STATUS_BY_KIND: Mapping[type[CodedError], int] = {
 STATUS_BY_CODE: Mapping[str, int] = {
     "content_type_not_accepted": 415,
     "range_not_satisfiable": 416,
+    "show_code_tries": 429,
+    "uploads_pending": 429,
     "storage_full": 507,
 }
 
@@ -100,18 +105,18 @@ def problem(
         body.update(extra)
     headers = {"Cache-Control": "no-store"}
     if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="mianjiao"'
+        # RFC 6750 section 3: without a credential there is no error to name.
+        known = "" if code == "credential_missing" else ', error="invalid_token"'
+        headers["WWW-Authenticate"] = f'Bearer realm="mianjiao"{known}'
     if status == 503:
         headers["Retry-After"] = "1"
-    if status in (408, 413):
-        headers["Connection"] = "close"
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def coded_problem(error: CodedError, request_id: str | None) -> Response:
     """The problem document of one of our own refusals."""
     details = {key: value for key, value in error.details.items() if value is not None}
-    return problem(
+    response = problem(
         status_of(error),
         error.code,
         error.message_zh(),
@@ -119,6 +124,14 @@ def coded_problem(error: CodedError, request_id: str | None) -> Response:
         request_id,
         extra={"details": details} if details else None,
     )
+    if response.status_code == 429 and "seconds" in details:
+        response.headers["Retry-After"] = str(details["seconds"])
+    return response
+
+
+def internal_problem(request_id: str | None) -> Response:
+    """The last resort: it tells nothing but that it happened."""
+    return problem(500, *FRAMEWORK[500], request_id)
 
 
 def validation_problem(
@@ -127,8 +140,7 @@ def validation_problem(
     """What is wrong with which field. Values are left out: they may be personal data."""
     fields = [
         {
-            "field": ".".join(str(part) for part in item.get("loc", ()) if part != "body")
-            or "body",
+            "field": "body" if malformed else _field_name(item.get("loc", ())),
             "rule": str(item.get("type", "invalid")),
         }
         for item in errors[:50]
@@ -156,18 +168,42 @@ def install(app: FastAPI) -> None:
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type
-        request.state.refusal = "invalid_fields"
+        if isinstance(error.body, bytes):
+            # The framework reads a body as JSON only if it is said to be JSON.
+            return on_status(request, 415)
         errors = error.errors()
         malformed = any(item.get("type") in ("json_invalid", "json_type") for item in errors)
+        request.state.refusal = "malformed_request" if malformed else "invalid_fields"
         return validation_problem(errors, _request_id(request), malformed=malformed)
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type
-        code, zh, en = FRAMEWORK.get(error.status_code, FRAMEWORK[400])
-        request.state.refusal = code
-        response = problem(error.status_code, code, zh, en, _request_id(request))
+        if isinstance(error.__cause__, CodedError):
+            # What the receiving side refused, wrapped by the framework while it read.
+            return await on_coded(request, error.__cause__)
+        if error.status_code == 405:
+            return on_method(request)
+        response = on_status(request, error.status_code)
         for name, value in (error.headers or {}).items():
             response.headers[name] = value
+        return response
+
+    def on_status(request: Request, status: int) -> Response:
+        code, zh, en = FRAMEWORK.get(status, FRAMEWORK[400])
+        request.state.refusal = code
+        return problem(status, code, zh, en, _request_id(request))
+
+    def on_method(request: Request) -> Response:
+        # All routes of the path count, not only the first that the router met.
+        allowed = {"OPTIONS"}
+        for route in iter_route_contexts(app.routes):
+            if compile_path(route.path or "")[0].match(request.scope["path"]):
+                allowed |= route.methods or set()
+        if request.method == "OPTIONS":
+            response = Response(status_code=204)
+        else:
+            response = on_status(request, 405)
+        response.headers["Allow"] = ", ".join(sorted(allowed))
         return response
 
     async def on_database(request: Request, error: Exception) -> Response:
@@ -186,6 +222,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(SQLAlchemyError, on_database)
+
+
+def _field_name(place: Sequence[Any]) -> str:
+    """Where in the body: the sender's own words for it, cut short and made encodable."""
+    parts = [str(part)[:_NAME_CHARS] for part in place if part != "body"]
+    name = ".".join(parts)[: 4 * _NAME_CHARS] or "body"
+    return name.encode("utf-8", "replace").decode()
 
 
 def _request_id(request: Request) -> str | None:

@@ -27,6 +27,7 @@ from license_service.sources import LocalSource
 from license_service.tables import licenses as license_rows
 from materials_api.adoption import adopt
 from materials_api.catalogue.loader import load_catalogue
+from materials_api.erasure import continue_erasures
 from materials_api.grants import lapse_overdue
 from materials_api.limits import MIB, Limits
 from materials_api.room import MaterialsRoom
@@ -143,6 +144,7 @@ class Store:
         at = self.clock.now()
         self.database.write(lambda tx: lapse_overdue(self.materials, tx, at))
         forget_stale(self.archive, at)
+        continue_erasures(self.materials, at)
         sweep(
             self.database,
             self.object_store,

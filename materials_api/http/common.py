@@ -13,8 +13,6 @@ from fastapi import Header, Path, Query, Request, Response
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from kernel.clock import china_date, parse_date
-from kernel.errors import CodedError
-from kernel.ids import IdKind
 from ledger.errors import NotYetLogged
 from materials_api.errors import DigestHeaderInvalid
 from materials_api.room import MaterialsRoom
@@ -189,13 +187,3 @@ class Waiting:
                 return self._room.ledger.receipt(tx, entry_id)
         except NotYetLogged:
             return None
-
-
-def is_coded(error: BaseException) -> bool:
-    """Whether an error says that nothing was stored."""
-    return isinstance(error, CodedError)
-
-
-def id_pattern(kind: IdKind) -> str:
-    """The pattern of an id in a body."""
-    return rf"^{kind.value}_[0-9a-hj-km-np-tv-z]{{26}}$"

@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from urllib.request import urlopen
 
@@ -19,7 +20,7 @@ from runtime.demo.papers import Papers
 from runtime.demo.results import Results, keep, summary
 from runtime.demo.server import running_server
 from runtime.demo.stage import Stage
-from runtime.demo.tryout import TOKENS, results_of
+from runtime.demo.tryout import TOKENS, command, results_of, short
 from runtime.errors import StoreExists
 from runtime.settings import data_path
 from runtime.store import OBJECTS, create_store, open_store
@@ -124,11 +125,12 @@ def _show(answer: dict[str, Any], results: Results, data: Path) -> None:
         table.add_row(name, value)
     console.print(table)
     receipt = next(iter(sorted(results.receipts.glob("mat_*.json"))))
+    mianjiao, policy = command(), quote(short(results.policy))
     for line in (
         "接下来 / what next:",
-        f"  mianjiao verify {receipt} --policy {results.policy}",
-        f"  mianjiao verify {results.packages[0]} --policy {results.policy}",
-        f"  mianjiao fsck --data {data}",
-        f"  mianjiao serve --data {data}",
+        f"  {mianjiao} verify {quote(short(receipt))} --policy {policy}",
+        f"  {mianjiao} verify {quote(short(results.packages[0]))} --policy {policy}",
+        f"  {mianjiao} fsck --data {quote(short(data))}",
+        f"  {mianjiao} serve --data {quote(short(data))}",
     ):
         console.print(line, highlight=False, soft_wrap=True)

@@ -36,8 +36,8 @@ def guide(data: Path, url: str) -> list[str]:
     package = next(
         (path for path in sorted((results / "packages").glob("cas_*")) if path.is_dir()), None
     )
-    policy = quote(_short(results / "policy.txt"))
-    mianjiao = ".venv/bin/mianjiao" if Path(".venv/bin/mianjiao").is_file() else "mianjiao"
+    policy = quote(short(results / "policy.txt"))
+    mianjiao = command()
     lines = ["", "演示身份与令牌 / demo identities and their tokens"]
     lines += [f"  {one['token']}  {one['role']:<10}  {one['who']}" for one in identities]
     lines += [
@@ -59,22 +59,28 @@ def guide(data: Path, url: str) -> list[str]:
     if receipt is not None:
         lines += [
             "  # 离线核验一份凭证 / verify a receipt, offline",
-            f"  {mianjiao} verify {quote(_short(receipt))} --policy {policy}",
+            f"  {mianjiao} verify {quote(short(receipt))} --policy {policy}",
         ]
     if package is not None:
         lines += [
             "  # 离线核验一个归档包 / verify a package of a closed case, offline",
-            f"  {mianjiao} verify {quote(_short(package))} --policy {policy}",
+            f"  {mianjiao} verify {quote(short(package))} --policy {policy}",
         ]
     lines += [
         "  # 全面检查（可与服务同时运行）/ check everything, while it is served",
-        f"  {mianjiao} fsck --data {quote(_short(data))}",
+        f"  {mianjiao} fsck --data {quote(short(data))}",
         "",
     ]
     return lines
 
 
-def _short(path: Path) -> str:
+def command() -> str:
+    """How the user reaches this program from where they stand."""
+    local = Path(".venv/bin/mianjiao")
+    return str(local) if local.is_file() else "mianjiao"
+
+
+def short(path: Path) -> str:
     """Relative to where the user stands, if it lies below."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -202,9 +202,11 @@ def test_a_malformed_policy_names_its_line(text: str, line: int) -> None:
 @settings(max_examples=80)
 def test_any_bytes_are_a_policy_or_refused(junk: bytes) -> None:
     try:
-        parse_policy(junk + b"\nquorum none\n")
-    except PolicyMalformed:
-        return
+        policy = parse_policy(junk + b"\nquorum none\n")
+    except PolicyMalformed as refused:
+        assert isinstance(refused.details["reason"], str)  # noqa: PT017
+    else:
+        assert policy.operator_only
 
 
 def test_32_logs_witnesses_and_groups_are_supported() -> None:
@@ -215,4 +217,5 @@ def test_32_logs_witnesses_and_groups_are_supported() -> None:
         public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
         key = VerifierKey(f"w{number}", SignatureType.COSIGNATURE_ED25519, public)
         lines += [f"witness w{number} {key.text}", f"group g{number} any w{number}"]
-    parse_policy(("\n".join(lines) + "\nquorum g31\n").encode())
+    policy = parse_policy(("\n".join(lines) + "\nquorum g31\n").encode())
+    assert len(policy.logs) == len(policy.witnesses) == len(policy.groups) == 32

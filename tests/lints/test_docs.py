@@ -2,10 +2,18 @@
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
+from ledger.records import open_row
+from ledger.tables import ledger_entries
+from runtime.store import open_store
 from scripts.generate_docs import PARTS, ROOT, documents, problem_codes, render
+
+if TYPE_CHECKING:
+    from tests.conftest import Played
 
 PAGES = [
     *documents(),
@@ -93,3 +101,30 @@ def test_every_decision_record_is_listed_and_says_what_was_rejected() -> None:
         text = path.read_text(encoding="utf-8")
         for heading in ("## Context", "## Decision", "## Rejected", "## Consequences"):
             assert heading in text, path.name
+
+
+def test_formats_names_every_kind_of_record_and_its_fields(played: "Played") -> None:
+    # `played`: the store after the demo story, by the conftest of all tests.
+    documented = _documented_kinds()
+    with open_store(played.data) as store, store.database.read() as tx:
+        for row in tx.all(select(ledger_entries)):
+            if row["sealed"] is None and not row["public"]:
+                continue  # erased
+            record = open_row(store.vault, row)
+            fields = set(record.body) - {"v", "kind", "entity", "at"}
+            assert fields - documented[record.kind] == set(), record.kind
+
+
+def _documented_kinds() -> dict[str, set[str]]:
+    """Kind → the words of its row in docs/formats.md."""
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    kinds: dict[str, set[str]] = {}
+    for first, fields in re.findall(r"^\| (`[a-z]+[^|]*) \| (.*)\|$", text, re.MULTILINE):
+        words = set(re.findall(r"\w+", fields))
+        for kind in re.findall(r"`([a-z_.]+)`", first):
+            kinds[kind] = words
+        family = re.match(r"`(\w+)\.<event>`: (.*)", first)
+        if family:
+            for event in re.findall(r"\w+", family[2]):
+                kinds[f"{family[1]}.{event}"] = words
+    return kinds

@@ -171,7 +171,10 @@ def test_large_files_are_streamed(hall, tmp_path) -> None:
 def test_known_words_are_the_catalogues(hall) -> None:
     known = known_words(hall.room)
     assert "lease_contract" in known.material_types
-    assert hall.FOOD in known.matters
+    for text in (hall.FOOD, "food_business_permit", "11310199MB2Y01016G4000131014000"):
+        assert known.matter(text) == hall.FOOD
+    assert known.matter("11310199MB2Y050414000131014000") is None
+    assert known.matter("000000000000") is None
 
 
 KILLED = textwrap.dedent(

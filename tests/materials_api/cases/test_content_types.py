@@ -135,7 +135,7 @@ def overlapping(count: int) -> bytes:
     """Many directory entries that all point at one kernel of compressed bytes."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = packer.compress(bytes(1 << 16)) + packer.flush()
-    local, _ = _entry(b"a", body, 1 << 16)
+    local, _ = _entry(b"000", body, 1 << 16)
     directory = b"".join(_entry(b"%03d" % n, body, 1 << 16)[1] for n in range(count))
     end = struct.pack(
         "<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, len(directory), len(local), 0

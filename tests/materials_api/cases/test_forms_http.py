@@ -1,6 +1,7 @@
 """Browser forms: streamed, limited, and all or nothing."""
 
 import json
+from collections.abc import Iterator
 
 import httpx2
 import pytest
@@ -41,7 +42,7 @@ def send(served, case: str, parts: list[tuple], **headers: str) -> httpx2.Respon
     return post(served, case, bytes(body), **headers)
 
 
-def post(served, case: str, body: bytes, **headers: str) -> httpx2.Response:
+def post(served, case: str, body: bytes | Iterator[bytes], **headers: str) -> httpx2.Response:
     with served.client("window") as client:
         return client.post(
             f"/v1/cases/{case}/materials/form",
@@ -143,4 +144,23 @@ def test_a_body_that_is_no_form_is_refused(served) -> None:
     with served.client("window") as client:
         answer = client.post(f"/v1/cases/{case}/materials/form", json={})
     assert answer.json()["code"] == "form_invalid"
+    assert nothing_stored(served)
+
+
+def test_all_files_together_are_limited_without_a_declared_size(served) -> None:
+    case = open_case(served)
+
+    def body() -> Iterator[bytes]:
+        for name, text in FIELDS.items():
+            head = f'--XX\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+            yield f"{head}{text}\r\n".encode()
+        for n in range(2):
+            yield (
+                f'--XX\r\nContent-Disposition: form-data; name="file"; filename="{n}.pdf"\r\n\r\n'
+            ).encode()
+            yield PDF + bytes(2 << 20) + b"\r\n"
+        yield b"--XX--\r\n"
+
+    answer = post(served, case, body())
+    assert (answer.status_code, answer.json()["code"]) == (413, "file_too_large")
     assert nothing_stored(served)

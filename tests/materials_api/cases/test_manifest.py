@@ -24,7 +24,7 @@ from materials_api.manifest import (
 
 NOW = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 LIMITS = ManifestLimits()
-KNOWN = Known(frozenset({"lease_contract"}), frozenset({"310125001000"}))
+KNOWN = Known(frozenset({"lease_contract"}), {"310125001000": "310125001000"}.get)
 GOOD = {
     "holder_type": "001",
     "holder_code": "91310199MA1Y7K2D1G",

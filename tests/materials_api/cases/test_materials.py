@@ -26,6 +26,7 @@ from materials_api.errors import (
     MaterialUnknown,
     PartiesInvalid,
     ProvenanceNotYours,
+    RecordMismatch,
     RetentionRuns,
     SupersedesInvalid,
     TextInvalid,
@@ -271,6 +272,19 @@ def test_any_party_stops_reuse_and_allows_it_again(hall) -> None:
     with pytest.raises(MaterialUnknown):
         hall.write(lambda tx: stop_reuse(hall.room, tx, hall.now, elder, lease))
     assert case.state == "approved"
+
+
+def test_a_state_that_was_changed_by_hand_is_not_believed(hall) -> None:
+    _, lease = hall.approved_case()
+    landlord = hall.applicant(hall.LANDLORD)
+    hall.write(
+        lambda tx: tx.execute(
+            materials.update().where(materials.c.material_id == lease).values(status="stopped")
+        )
+    )
+    with pytest.raises(RecordMismatch):
+        hall.write(lambda tx: resume_reuse(hall.room, tx, hall.now, landlord, lease))
+    assert not hall.material(lease).agrees
 
 
 def test_a_false_material_is_listed_where_it_was_used_and_each_use_is_a_task(hall) -> None:
