@@ -6,16 +6,19 @@ Changes nothing and may run beside a server.
 from collections.abc import Mapping
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
-from archive.records import EXPORTED, Export, export_of
+from archive.records import BASIS, EXPORTED, Export, export_of
 from archive.room import ArchiveRoom
 from archive.tables import exports
 from kernel.canonical import JsonValue
 from kernel.errors import CodedError
 from kernel.ids import IdKind
+from ledger.fsck_reading import UNREADABLE
 from ledger.problems import Problem, Progress, quiet
+from ledger.records import OpenedRecord
 from ledger.tables import ledger_entries
+from license_service.tables import licenses
+from materials_api.tables import material_parties, uses
 from storage.database import ReadTx
 from storage.errors import KeyMissing, ObjectMissing
 from storage.objects import registry
@@ -41,6 +44,19 @@ _SENTENCES = {
         "归档包已被认领，但没有导出使用它",
         "a package is claimed, but no export has it",
     ),
+    "package_row": (
+        "归档包的数据行自相矛盾：{detail}",
+        "the row of a package contradicts the rows around it: {detail}",
+    ),
+    "use_row": (
+        "使用记录的数据行与导出的存证记录不一致：{detail}",
+        "a row of the use history does not agree with the record of its export: {detail}",
+    ),
+    "use_missing": (
+        "使用记录缺少数据行：{detail}",
+        "a row of the use history is missing: {detail}",
+    ),
+    "row_unreadable": ("数据行无法读取", "a row cannot be read"),
     "database_unreadable": ("数据库无法读取：{detail}", "the database cannot be read: {detail}"),
 }
 
@@ -56,10 +72,15 @@ def fsck(room: ArchiveRoom, progress: Progress = quiet) -> list[Problem]:
             ids = [row["export_id"] for row in tx.all(select(exports.c.export_id))]
             problems += _strays(tx, set(ids))
         for done, export_id in enumerate(ids, start=1):
-            with room.materials.database.read() as tx:
-                problems += _check(room, tx, export_id)
+            try:
+                with room.materials.database.read() as tx:
+                    problems += _check(room, tx, export_id)
+            except UNREADABLE:
+                problems.append(_problem("row_unreadable", f"exports/{export_id}"))
             progress("exports", done, len(ids))
-    except SQLAlchemyError as error:
+    except CodedError as error:
+        problems.append(_problem("database_unreadable", "exports", error.code))
+    except UNREADABLE as error:
         problems.append(_problem("database_unreadable", "exports", type(error).__name__))
     return problems
 
@@ -93,9 +114,12 @@ def _check(room: ArchiveRoom, tx: ReadTx, export_id: str) -> list[Problem]:
     except CodedError as error:
         return [_problem("export_record", export_id, error.code)]
     problems = []
-    same = (record.kind, record.entity, record.at) == (EXPORTED, export_id, export.at)
-    if not same or not _agrees(export, record.body, record.shard):
+    own = (record.kind, record.entity) == (EXPORTED, export_id)
+    if not own or record.at != export.at or not _agrees(export, record.body, record.shard):
         problems.append(_problem("export_row", export_id))
+    if own:
+        problems += _lines(tx, record)
+    problems += _packages(tx, export)
     if export.object_key is not None:
         problems += _check_package(room, tx, export_id, export.object_key)
     return problems
@@ -128,6 +152,62 @@ def _agrees(export: Export, body: Mapping[str, JsonValue], shard: str | None) ->
     return (
         stated == recorded and origin.endswith(f"/{export.shard}") and shard in (None, export.shard)
     )
+
+
+def _lines(tx: ReadTx, record: OpenedRecord) -> list[Problem]:
+    """Every holder of every item must see in the use history that it was exported."""
+    left = _holders(tx, record.body)
+    by = record.body.get("by")
+    expected = {
+        "case_id": record.body.get("case"),
+        "verification_id": None,
+        "org": by.get("org") if isinstance(by, dict) else None,
+        "action": "exported",
+        "basis": BASIS,
+        "at": record.at,
+    }
+    where = f"uses/{record.entry_id}"
+    problems = []
+    for row in tx.all(select(uses).where(uses.c.entry_id == record.entry_id)):
+        line = (row["holder"], row["item"])
+        wrong = [] if line in left else ["holder or item"]
+        wrong += [name for name, told in expected.items() if row[name] != told]
+        left.discard(line)
+        if wrong:
+            problems.append(_problem("use_row", where, ", ".join(wrong)))
+    return problems + [_problem("use_missing", where, " ".join(line)) for line in sorted(left)]
+
+
+def _holders(tx: ReadTx, body: Mapping[str, JsonValue]) -> set[tuple[str, str]]:
+    """Holder and item of each line; the rows asked here are checked in their own rooms."""
+    pairs: set[tuple[str, str]] = set()
+    for item in _texts(body.get("materials")):
+        parties = select(material_parties.c.party_id).where(material_parties.c.material_id == item)
+        pairs |= {(holder, item) for holder in tx.execute(parties).scalars()}
+    for item in _texts(body.get("licenses")):
+        holders = select(licenses.c.holder).where(licenses.c.license_id == item)
+        pairs |= {(holder, item) for holder in tx.execute(holders).scalars()}
+    return pairs
+
+
+def _texts(value: JsonValue) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _packages(tx: ReadTx, export: Export) -> list[Problem]:
+    """The rows of the content that this export claimed: kept, or erased when its time was over."""
+    problems = []
+    for row in tx.all(select(objects).where(objects.c.claimed_by == export.export_id)):
+        erased, forgotten = row["erased_at"], row["forgotten_at"]
+        wrong = [] if row["created_at"] == export.at else ["created_at"]
+        wrong += [] if (row["wrapped_key"] is None) == (erased is not None) else ["wrapped_key"]
+        kept = row["object_key"] == export.object_key
+        wrong += ["erased_at"] if erased is not None and (kept or erased < export.at) else []
+        early = forgotten is not None and (erased is None or forgotten < erased)
+        wrong += ["forgotten_at"] if early else []
+        if wrong:
+            problems.append(_problem("package_row", str(row["object_key"]), ", ".join(wrong)))
+    return problems
 
 
 def _check_package(room: ArchiveRoom, tx: ReadTx, export_id: str, object_key: str) -> list[Problem]:

@@ -63,11 +63,11 @@ def fsck(ledger: Ledger, progress: Progress = quiet) -> list[Problem]:
 
 
 def _published(ledger: Ledger, problems: list[Problem]) -> Checkpoint | None:
-    data = ledger.tiles.checkpoint()
-    if data is None:
-        problems.append(Problem.of("checkpoint_missing", CHECKPOINT))
-        return None
     try:
+        data = ledger.tiles.checkpoint()
+        if data is None:
+            problems.append(Problem.of("checkpoint_missing", CHECKPOINT))
+            return None
         signed = parse_checkpoint(data)
         ledger.reader.verify(signed)
     except CodedError as error:

@@ -12,7 +12,7 @@ from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
 from ledger.errors import RecordCorrupt, RecordErased
 from ledger.heads import Head, load
-from ledger.journal import ENDED
+from ledger.leaves import ENDED
 from ledger.merkle import TILE_WIDTH
 from ledger.problems import Problem
 from ledger.records import OpenedRecord, open_row

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, insert, or_, select, update
 
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import LogDiverged, LogExists, LogMissing, SequencerLost
+from ledger.leaves import OPENED
 from ledger.merkle import EMPTY_ROOT
 from ledger.tables import ledger_entries, ledger_heads
 from storage.database import ReadTx, WriteTx
@@ -71,6 +72,19 @@ def load(tx: ReadTx, shard: str) -> Head:
     if head is None:
         raise LogMissing()
     return head
+
+
+def opening_leaf(tx: ReadTx, shard: str) -> bytes | None:
+    """The entry that stands, or will stand, first in the shard."""
+    columns = ledger_entries.c
+    leaf: bytes | None = tx.scalar(
+        select(columns.leaf)
+        .where(columns.kind == OPENED, columns.public.is_(True))
+        .where(or_(columns.shard == shard, columns.shard.is_(None)))
+        .order_by(columns.position)
+        .limit(1)
+    )
+    return leaf
 
 
 def newest_shard(tx: ReadTx) -> str | None:

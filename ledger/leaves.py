@@ -14,6 +14,8 @@ from hashlib import sha256
 from kernel.canonical import JsonValue, NotCanonical, Record, canonical_bytes, parse_record
 from ledger.errors import LeafMalformed, RecordTooLarge
 
+OPENED = "shard.opened"  # the first entry of every shard: its origin and verifier key
+ENDED = "ended"  # which entries can no longer be opened, or no longer count
 SALT_SIZE = 32
 MAX_LEAF = 65_535
 _CONTEXT = b"mianjiao.record.v1\x00"

@@ -29,6 +29,7 @@ from ledger.errors import (
 )
 from ledger.growth import Grown, Tail, edge, grow, recompute, tail_of
 from ledger.heads import Head
+from ledger.leaves import OPENED, PublicLeaf, parse_leaf
 from ledger.merkle import consistency_proof, verify_consistency
 from ledger.notes import NoteSigner
 from ledger.reader import LogReader
@@ -98,25 +99,36 @@ class Sequencer:
     def _recover(self, at: datetime) -> int:
         with self._database.read() as tx:
             head = heads.load(tx, self._shard)
-        if any(signer.key.name != head.origin for signer in self._signers):
-            raise KeyMismatch()
-        self._compare_with_published(head)
+            opened = heads.opening_leaf(tx, self._shard)
+        self._check_keys(head, opened)
+        behind = self._compare_with_published(head)
         self._tiles.sweep()
         self._tail = tail_of(head.size, {path: self._tiles.get(path) for path in edge(head.size)})
         if self._tail.root != head.root:
             raise LogDiverged(reason="the tiles do not give the database's root")
         self._head = self._database.write(lambda tx: heads.take_over(tx, at, head))
-        if head.size:
+        if behind:
             self._publish(head.checkpoint)
         return self._round(at) if head.staged_size > head.size else 0
 
-    def _compare_with_published(self, head: Head) -> None:
+    def _check_keys(self, head: Head, opened: bytes | None) -> None:
+        """The first leaf of the shard names the key that may sign it; each is named after it."""
+        if any(signer.key.name != head.origin for signer in self._signers):
+            raise KeyMismatch()
+        leaf = None if opened is None else parse_leaf(opened)
+        if not isinstance(leaf, PublicLeaf) or leaf.kind != OPENED:
+            raise LogDiverged(reason="the shard's first entry is not its opening")
+        if leaf.body.get("vkey") != self._reader.key.text:
+            raise KeyMismatch()
+
+    def _compare_with_published(self, head: Head) -> bool:
+        """Refuse an older or another database; whether the published checkpoint is behind it."""
         signed = self._own_checkpoint(head)
         if self._tiles.checkpoint() is None:
             size = self._stored_size()
             if size > head.staged_size:
                 raise DatabaseOlderThanLog(database=head.size, published=size)
-            return
+            return signed is not None
         published = self._reader.refresh().checkpoint
         if published.size > head.size:
             raise DatabaseOlderThanLog(database=head.size, published=published.size)
@@ -132,6 +144,7 @@ class Sequencer:
             )
         except ConsistencyInvalid as error:
             raise LogDiverged(reason="the published tree is no prefix of the database's") from error
+        return published.size < head.size
 
     def _own_checkpoint(self, head: Head) -> SignedCheckpoint | None:
         """The head row's checkpoint, which must say what the row says."""

@@ -14,9 +14,9 @@ from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.errors import (
     DatabaseWithoutKey,
     EntryUnknown,
-    KeyMismatch,
     KeyWithoutDatabase,
     LedgerStopped,
+    LogDiverged,
     LogExists,
     LogMissing,
     OriginInvalid,
@@ -24,7 +24,7 @@ from ledger.errors import (
 )
 from ledger.journal import Journal
 from ledger.keys import create_key_file, open_key_file
-from ledger.leaves import PublicLeaf, parse_leaf
+from ledger.leaves import OPENED
 from ledger.lock import FileLock
 from ledger.notes import NoteSigner, is_key_name
 from ledger.reader import LogReader
@@ -37,7 +37,6 @@ from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
 from storage.keyvault import KeyVault
 
-OPENED = "shard.opened"
 _SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
 _POLL = 0.2  # seconds between looks at the store when another process sequences
 MAX_ORIGIN_BYTES = 255  # tlog-cosignature: the origin has a one-byte length
@@ -139,30 +138,22 @@ class Ledger:
     ) -> "Ledger":
         """Open the newest shard. Makes nothing: every missing part is a named error.
 
-        `LogMissing`, `KeyWithoutDatabase`, `DatabaseWithoutKey`, `KeyMismatch`,
-        `KeyFileUnsafe`.
+        `LogMissing`, `KeyWithoutDatabase`, `DatabaseWithoutKey`, `KeyFileUnsafe`.
+        Whether the parts belong together is checked before the first signature,
+        by `start` and `sequence`: `fsck` must be able to open what does not fit.
         """
-        with database.read() as tx:
-            shard = heads.newest_shard(tx)
-            if shard is None:
-                keys = list((directory / "keys").glob("log-*.key"))
-                raise KeyWithoutDatabase() if keys else LogMissing()
-            head = heads.load(tx, shard)
-            first = tx.scalar(
-                select(ledger_entries.c.leaf)
-                .where(ledger_entries.c.kind == OPENED, ledger_entries.c.public.is_(True))
-                .order_by(ledger_entries.c.position.desc())
-                .limit(1)
-            )
+        try:
+            with database.read() as tx:
+                shard = heads.newest_shard(tx)
+        except (ValueError, TypeError) as error:
+            raise LogDiverged(reason="the head row cannot be read") from error
+        if shard is None:
+            keys = list((directory / "keys").glob("log-*.key"))
+            raise KeyWithoutDatabase() if keys else LogMissing()
         try:
             signer = open_key_file(key_path(directory, shard))
         except FileNotFoundError:
             raise DatabaseWithoutKey() from None
-        opened = parse_leaf(first) if first is not None else None
-        if not isinstance(opened, PublicLeaf) or opened.body.get("vkey") != signer.key.text:
-            raise KeyMismatch()
-        if signer.key.name != head.origin:
-            raise KeyMismatch()
         tiles = FilesystemTiles(log_path(directory, shard))
         return cls(
             database=database,

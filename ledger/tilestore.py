@@ -86,7 +86,8 @@ class FilesystemTiles:
         try:
             for path, data in blobs.items():
                 target = self._root / path.text
-                folders |= _make_folders(target.parent, self._root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                folders |= _folders_down_to(target.parent, self._root)
                 if not self._stands(target, data):
                     staged.append((self._write(data), target))
             for temporary, _ in staged:
@@ -184,15 +185,14 @@ def _staging(root: Path) -> Path:
     return root.with_name(f".{root.name}.staging")
 
 
-def _make_folders(folder: Path, root: Path) -> set[Path]:
-    """Create `folder` below `root`; return it, and the parents of those that were new."""
-    touched = {folder}
-    missing = folder
-    while missing != root and not missing.is_dir():
-        touched.add(missing.parent)
-        missing = missing.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return touched
+def _folders_down_to(folder: Path, root: Path) -> set[Path]:
+    """`folder` and all above it up to `root`: a crash may have left any of them unsynced,
+    and syncing one that did not change costs nothing."""
+    folders = {folder}
+    while folder != root:
+        folder = folder.parent
+        folders.add(folder)
+    return folders
 
 
 def _sync_file(path: Path) -> None:

@@ -42,6 +42,7 @@ class Worker:
         except BaseException:
             self._lock.release()
             raise
+        self._stopping.clear()
         self._woken.set()
         self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()

@@ -1,41 +1,61 @@
 """`fsck` of the materials room: rows against records, and every stored byte.
 
-Each row is compared with the record that it names, its state with the newest
-record of the thing, and every file is read, decrypted and hashed again. It
-changes nothing and may run beside a server; what is made meanwhile may be
-missed, never reported.
+Each row is compared with the records of its thing, and with the rows that must
+agree with it; every file is read, decrypted and hashed again. It changes nothing
+and may run beside a server: what is made meanwhile may be missed, never reported.
 """
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Column, func, select
 
+from kernel.canonical import JsonValue
+from kernel.clock import parse_time
 from kernel.errors import CodedError
-from ledger.errors import RecordErased
+from kernel.ids import IdKind
+from ledger.errors import EntryUnknown, RecordErased
+from ledger.fsck_reading import Findings
 from ledger.problems import Problem, Progress, quiet
-from materials_api.errors import MaterialUnknown
-from materials_api.fsck_rows import check_cases, check_states, check_strays
-from materials_api.fsck_sentences import problem
+from ledger.records import OpenedRecord, Row
+from ledger.tables import ledger_entries
+from materials_api.fsck_cases import CaseCheck
+from materials_api.fsck_grants import GrantCheck
+from materials_api.fsck_objects import Content, ObjectCheck
+from materials_api.fsck_retention import retention_of
+from materials_api.fsck_sentences import SENTENCES
+from materials_api.fsck_things import ThingCheck
+from materials_api.fsck_uses import UseCheck
 from materials_api.material_lifecycle import MaterialState
-from materials_api.materials import FileFacts, open_material
 from materials_api.room import MaterialsRoom
-from materials_api.tables import erasures, materials
+from materials_api.tables import (
+    case_documents,
+    cases,
+    erasures,
+    grants,
+    imported_rows,
+    material_files,
+    material_parties,
+    materials,
+    party_events,
+    register_facts,
+    tasks,
+    tickets,
+    uploads,
+    verifications,
+)
 from storage.database import ReadTx
-from storage.errors import KeyMissing, ObjectMissing
-from storage.objects import registry
 from storage.tables import objects
 
-PAGE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    material_id: str
-    file: FileFacts
+_REGISTERED = "material.registered"
+# Things with records of their own, and their state if they have one.
+_THINGS: tuple[tuple[IdKind, "Column[Any]", "Column[Any] | None"], ...] = (
+    (IdKind.MATERIAL, materials.c.material_id, materials.c.status),
+    (IdKind.CASE, cases.c.case_id, cases.c.state),
+    (IdKind.TASK, tasks.c.task_id, tasks.c.state),
+    (IdKind.GRANT, grants.c.grant_id, grants.c.status),
+    (IdKind.VERIFICATION, verifications.c.verification_id, None),
+)
 
 
 def fsck(room: MaterialsRoom, progress: Progress = quiet) -> list[Problem]:
@@ -43,94 +63,210 @@ def fsck(room: MaterialsRoom, progress: Progress = quiet) -> list[Problem]:
 
     `progress("materials" | "objects", done, total)` is called as it goes.
     """
-    problems: list[Problem] = []
-    try:
-        with room.database.read() as tx:
-            ids = [row["material_id"] for row in tx.all(select(materials.c.material_id))]
-        files: list[_Stored] = []
-        for start in range(0, len(ids), PAGE):
-            with room.database.read() as tx:
-                for material_id in ids[start : start + PAGE]:
-                    files += _check_material(room, tx, material_id, problems)
-            progress("materials", min(start + PAGE, len(ids)), len(ids))
-        check_cases(room, problems)
-        check_states(room, problems)
-        check_strays(room, problems)
-        _check_files(room, files, problems, progress)
-    except SQLAlchemyError as error:
-        problems.append(problem("database_unreadable", "materials", type(error).__name__))
-    return problems
-
-
-def _check_material(
-    room: MaterialsRoom, tx: ReadTx, material_id: str, problems: list[Problem]
-) -> Iterator[_Stored]:
-    try:
-        facts = open_material(room, tx, material_id)
-    except MaterialUnknown:
-        return
-    except RecordErased:
-        yield from _check_erased(tx, material_id, problems)
-        return
-    except CodedError as error:
-        problems.append(problem("material_record", material_id, error.code))
-        return
-    except ValueError:
-        # A code in the row that does not exist: the row was changed.
-        problems.append(problem("material_row", material_id))
-        return
-    if not facts.agrees:
-        problems.append(problem("material_row", material_id))
-    for file in facts.files:
-        yield _Stored(material_id, file)
-
-
-def _check_erased(tx: ReadTx, material_id: str, problems: list[Problem]) -> Iterator[_Stored]:
-    """Records that are gone must be gone because somebody erased the material."""
-    row = tx.one(select(materials.c.status).where(materials.c.material_id == material_id))
-    asked = tx.one(select(erasures.c.sealed_at).where(erasures.c.material_id == material_id))
-    if (
-        row is None
-        or row["status"] != MaterialState.ERASED
-        or asked is None
-        or asked["sealed_at"] is None
-    ):
-        problems.append(problem("material_record", material_id, "record_erased"))
-    yield from ()
-
-
-def _check_files(
-    room: MaterialsRoom, files: list[_Stored], problems: list[Problem], progress: Progress
-) -> None:
-    """Read and hash everything; hashing leaves the interpreter's lock, so threads help."""
+    found = Findings(SENTENCES)
+    database = room.database
+    keys = (*(key for _, key, _ in _THINGS), objects.c.object_key, uploads.c.upload_id)
+    total = 0
+    with found.guarded("materials"), database.read() as tx:
+        total = sum(int(tx.scalar(select(func.count()).select_from(key.table))) for key in keys)
     done = 0
-    with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
-        for start in range(0, len(files), PAGE):
-            page = files[start : start + PAGE]
-            for found in pool.map(lambda stored: _check_file(room, stored), page):
-                if found is not None:
-                    problems.append(found)
-                done += 1
-                progress("objects", done, len(files))
+
+    def tell(more: int) -> None:
+        nonlocal done
+        done += more
+        progress("materials", done, max(done, total))
+
+    kept = _MaterialCheck(room, found)
+    case = CaseCheck(room, found)
+    grant = GrantCheck(room, found, room.clock.now())
+    thing = ThingCheck(room, found)
+    content = ObjectCheck(room, found)
+    for kind, key, state in _THINGS:
+        found.strays(database, kind, key)
+        if state is not None:
+            found.each(database, key, _StateCheck(room, found, key, state).state)
+    _lost_documents(room, found)
+    found.each(database, materials.c.material_id, kept.material, tell)
+    found.each(database, cases.c.case_id, case.case, tell)
+    UseCheck(room, found).strays()
+    found.each(database, grants.c.grant_id, grant.grant, tell)
+    found.each(database, tickets.c.ticket_id, grant.ticket)
+    grant.lost_tickets()
+    found.each(database, tasks.c.task_id, thing.task, tell)
+    found.each(database, party_events.c.entry_id, thing.party_event)
+    found.each(database, register_facts.c.entry_id, thing.register_fact)
+    thing.lost_facts()
+    thing.catalogues()
+    found.each(database, imported_rows.c.row_key, thing.imported_row)
+    thing.lost_imports()
+    found.each(database, erasures.c.material_id, thing.erasure)
+    thing.lost_erasures()
+    found.each(database, objects.c.object_key, content.object, tell)
+    found.each(database, uploads.c.upload_id, content.upload, tell)
+    with found.guarded("objects"):
+        content.hash_all([*kept.contents, *content.waiting], progress)
+    return found.problems
 
 
-def _check_file(room: MaterialsRoom, stored: _Stored) -> Problem | None:
-    file = stored.file
-    where = f"{stored.material_id}/{file.position} {file.object_key}"
-    try:
-        with room.database.read() as tx:
-            ref = registry.ref(tx, file.object_key)
-            owner = tx.scalar(
-                select(objects.c.claimed_by).where(objects.c.object_key == file.object_key)
+class _StateCheck:
+    """The state in a row is the `status` of the newest record."""
+
+    def __init__(
+        self, room: MaterialsRoom, found: Findings, key: "Column[Any]", state: "Column[Any]"
+    ) -> None:
+        self._records = room.ledger.records
+        self._found = found
+        self._key = key
+        self._query = select(state)
+
+    def state(self, tx: ReadTx, entity: str) -> None:
+        state = tx.scalar(self._query.where(self._key == entity))
+        try:
+            latest = self._records.latest(tx, entity)
+        except (EntryUnknown, RecordErased):
+            return  # named elsewhere: as a row without a record, or an erased material
+        except CodedError as error:
+            self._found.add("state_differs", entity, error.code)
+            return
+        if latest.body.get("status") != state and state is not None:
+            self._found.add("state_differs", entity, str(state))
+
+
+class _MaterialCheck:
+    def __init__(self, room: MaterialsRoom, found: Findings) -> None:
+        self._room = room
+        self._found = found
+        self.contents: list[Content] = []  # what is to be hashed afterwards
+
+    def material(self, tx: ReadTx, material_id: str) -> None:
+        """One material with its parties and files."""
+        row = tx.one(select(materials).where(materials.c.material_id == material_id))
+        if row is None:
+            return  # gone since it was listed
+        try:
+            history = self._room.ledger.records.history(tx, material_id)
+        except EntryUnknown:
+            return  # named already, as a row without a record
+        except RecordErased:
+            self._erased(tx, row)
+            return
+        except CodedError as error:
+            self._found.add("material_record", material_id, error.code)
+            return
+        first = history[0]
+        if first.kind != _REGISTERED:
+            self._found.add("material_record", material_id, "kind")
+            return
+        expected = {**_row(first), "version": len(history)}
+        expected["status"] = history[-1].body.get("status")
+        wrong = [name for name, told in expected.items() if row[name] != told]
+        wrong += self._parties(tx, first) + self._files(tx, first)
+        if not retention_of(self._room, tx, row).hold(row["retain_until"]):
+            wrong.append("retain_until")
+        self._found.columns("material_row", material_id, wrong)
+
+    def _parties(self, tx: ReadTx, first: OpenedRecord) -> list[str]:
+        query = select(material_parties).where(material_parties.c.material_id == first.entity)
+        stored = {(one["party_id"], one["role"]) for one in tx.all(query)}
+        told = {(one["party"], one["role"]) for one in _list(first.body["parties"])}
+        return [] if stored == told else ["parties"]
+
+    def _files(self, tx: ReadTx, first: OpenedRecord) -> list[str]:
+        query = select(material_files).where(material_files.c.material_id == first.entity)
+        rows = tx.all(query.order_by(material_files.c.position))
+        files = _list(first.body["files"])
+        if len(rows) != len(files):
+            return ["files"]
+        wrong: dict[str, None] = {}
+        for position, (row, file) in enumerate(zip(rows, files, strict=True), start=1):
+            told = {
+                "position": position,
+                "size": file["size"],
+                "media_type": file["media_type"],
+            }
+            wrong |= {f"files.{name}": None for name, value in told.items() if row[name] != value}
+            digests = file["digests"]
+            if not isinstance(digests, dict):
+                raise TypeError("digests")
+            self.contents.append(
+                Content(
+                    where=f"{first.entity}/{position} {row['object_key']}",
+                    owner=first.entity,
+                    object_key=row["object_key"],
+                    size=int(str(file["size"])),
+                    sha256=bytes.fromhex(str(digests["sha256"])),
+                    sm3=bytes.fromhex(str(digests["sm3"])),
+                )
             )
-        if owner != stored.material_id:
-            return problem("object_owner", where)
-        digests = room.objects.rehash(ref, sm3=True)
-        room.objects.rehash_cipher(ref)
-    except (ObjectMissing, KeyMissing) as error:
-        return problem("object_missing", where, error.code)
-    except CodedError as error:
-        return problem("object_corrupt", where, error.code)
-    if (digests.size, digests.sha256, digests.sm3) != (file.size, file.sha256, file.sm3):
-        return problem("object_differs", where)
-    return None
+        return list(wrong)
+
+    def _erased(self, tx: ReadTx, row: Row) -> None:
+        """Records that are gone must be gone because somebody erased the material."""
+        material_id = row["material_id"]
+        sealed_at = tx.scalar(
+            select(erasures.c.sealed_at).where(erasures.c.material_id == material_id)
+        )
+        if row["status"] != MaterialState.ERASED or sealed_at is None:
+            self._found.add("material_record", material_id, "record_erased")
+        columns = ledger_entries.c
+        entries = tx.all(
+            select(columns.entry_id, columns.at)
+            .where(columns.entity == material_id, columns.public.is_(False))
+            .order_by(columns.position)
+        )
+        # All that the ledger still knows; its own check proves when it was erased.
+        expected = {
+            "entry_id": entries[0]["entry_id"],
+            "registered_at": entries[0]["at"],
+            "version": len(entries),
+        }
+        wrong = [name for name, told in expected.items() if row[name] != told]
+        if not retention_of(self._room, tx, row).hold(row["retain_until"]):
+            wrong.append("retain_until")
+        keys = tx.all(
+            select(material_files.c.object_key, objects.c.erased_at)
+            .outerjoin(objects, objects.c.object_key == material_files.c.object_key)
+            .where(material_files.c.material_id == material_id)
+        )
+        if not keys or any(one["erased_at"] is None for one in keys):
+            wrong.append("files")
+        self._found.columns("material_row", material_id, wrong)
+
+
+def _row(first: OpenedRecord) -> dict[str, object]:
+    """The row of a material, as its registering record tells it."""
+    body = first.body
+    return {
+        "type": body["type"],
+        "case_id": body["case"],
+        "project": body["project"],
+        "provenance": body["provenance"],
+        "form": body["form"],
+        "issued_at": _time(body["issued_at"]),
+        "valid_until": _time(body["valid_until"]),
+        "supersedes": body["supersedes"],
+        "registered_at": first.at,
+        "entry_id": first.entry_id,
+    }
+
+
+def _lost_documents(room: MaterialsRoom, found: Findings) -> None:
+    """Commitments and letters have records of their own; slips and notices share theirs."""
+    with found.guarded("case_documents"), room.database.read() as tx:
+        columns = ledger_entries.c
+        query = select(columns.entity).where(
+            columns.entity.startswith(f"{IdKind.DOCUMENT.value}_", autoescape=True),
+            columns.entity.not_in(select(case_documents.c.document_id)),
+        )
+        for document_id in tx.execute(query.distinct()).scalars():
+            found.add("record_without_row", str(document_id))
+
+
+def _list(value: JsonValue) -> list[Mapping[str, JsonValue]]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return [one for one in value if isinstance(one, dict)]
+
+
+def _time(value: JsonValue) -> Any:
+    return None if value is None else parse_time(str(value))

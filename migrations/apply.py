@@ -1,7 +1,7 @@
 """Bring a database to the schema of this program, and refuse one that is not there.
 
-There is no `alembic.ini`: `mianjiao init` calls `upgrade`, `mianjiao serve` calls
-`require_head`. An upgrade is one transaction on both engines: it is applied whole
+There is no `alembic.ini`: `mianjiao init` calls `upgrade`; what opens a store calls
+`revision.require_head`. An upgrade is one transaction on both engines: it is applied whole
 or not at all.
 """
 
@@ -62,18 +62,6 @@ def upgrade(database: Engine | str, revision: str = "head") -> str:
     if reached is None:
         raise MigrationMissing(current="-", head=head())
     return reached
-
-
-def require_head(database: Engine | str) -> None:
-    """Return if the database has exactly this program's schema.
-
-    Otherwise `MigrationMissing` (older, or empty) or `MigrationUnknown` (newer).
-    """
-    found, wanted = current(database), head()
-    if found == wanted:
-        return
-    _refuse_newer(found)
-    raise MigrationMissing(current=found or "-", head=wanted)
 
 
 def _refuse_newer(revision: str | None) -> None:

@@ -10,7 +10,7 @@ from archive.http import routes as archive_routes
 from ledger.http import routes as log_routes
 from license_service.http import routes as license_routes
 from materials_api.http import routes as materials_routes
-from parties.http import Access
+from parties.http import Access, PartiesRoom
 from parties.http import routes as party_routes
 from portal.http import routes as portal_routes
 from runtime import problems
@@ -48,7 +48,8 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
     public = Depends(access.public)
     app.include_router(_own_routes(app, store))
     app.include_router(log_routes(store.ledger, [public]))
-    app.include_router(party_routes(store.parties_room, access))
+    parties = PartiesRoom(store.clock, store.database, store.vault, store.parties)
+    app.include_router(party_routes(parties, access))
     app.include_router(license_routes(store.license_room, access))
     app.include_router(materials_routes(store.materials, access))
     app.include_router(archive_routes(store.archive, access))

@@ -37,6 +37,11 @@ SECURITY_HEADERS = (
 # Pages set their own, wider policy; everything else needs nothing at all.
 DEFAULT_CSP = b"default-src 'none'; frame-ancestors 'none'"
 
+# How much is read, and how long, of a request that is answered already.
+LINGER_BYTES = 64 << 20
+LINGER_SECONDS = 10.0
+LINGER_IDLE = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class ReceiveLimits:
@@ -120,7 +125,7 @@ class ReceiveTimeout:
 
     The error is raised where the application reads the body, so that the
     upload in hand is given up there. Whoever is answered before the body is in
-    has the connection closed: the rest would be read without any limit of ours.
+    has the connection closed, soon after: the rest would be read without end.
     """
 
     def __init__(self, app: App, limits: ReceiveLimits) -> None:
@@ -134,6 +139,7 @@ class ReceiveTimeout:
         declared, whole = _declared(scope)
         got = 0
         waited = 0.0
+        closing = False
 
         async def receive_in_time() -> Message:
             nonlocal got, waited, whole
@@ -160,10 +166,20 @@ class ReceiveTimeout:
             return message
 
         async def send_and_close(message: Message) -> None:
+            nonlocal closing
             if message["type"] == "http.response.start" and not whole:
+                closing = True
                 headers = [pair for pair in message.get("headers", ()) if pair[0] != b"connection"]
                 message["headers"] = [*headers, (b"connection", b"close")]
-            await send(message)
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if not (last and closing) or (declared or 0) - got > LINGER_BYTES:
+                await send(message)
+                return
+            # Many clients look for an answer only when they have sent everything; a
+            # connection closed under them loses it. So read on for a while.
+            await send({**message, "more_body": True})
+            await _discard_rest(receive, min(LINGER_IDLE, self.limits.idle))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await self.app(scope, receive_in_time, send_and_close)
 
@@ -171,6 +187,21 @@ class ReceiveTimeout:
         # Set by now: bodies are read by routes.
         own = getattr(scope.get("route"), "max_body_size", None)
         return self.limits.body if own is None else int(own)
+
+
+async def _discard_rest(receive: Receive, idle: float) -> None:
+    """Read what is still coming, until it ends, stalls, or goes on for too long."""
+    got = 0
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while got < LINGER_BYTES:
+                async with asyncio.timeout(idle):
+                    message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                got += len(message.get("body", b""))
+    except TimeoutError:
+        return
 
 
 def _declared(scope: Scope) -> tuple[int | None, bool]:

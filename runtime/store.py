@@ -35,10 +35,9 @@ from materials_api.tables import cases as case_rows
 from materials_api.tables import materials as material_rows
 from materials_api.tables import verifications as verification_rows
 from materials_api.uploads import release_uploads
-from migrations.apply import require_head, upgrade
+from migrations.revision import require_head
 from parties import Parties
 from parties.credentials import Credentials
-from parties.http import PartiesRoom
 from portal.state import CheckpointState, StoreState
 from runtime.errors import StoreExists, StoreMissing
 from runtime.settings import Settings, data_path, read_settings
@@ -102,7 +101,6 @@ class Store:
             licenses=self.licenses,
             source=self.license_source,
         )
-        self.parties_room = PartiesRoom(clock, database, self.vault, self.parties)
         self.archive = ArchiveRoom(materials=self.materials, exports=data / EXPORTS)
         self._stopping = threading.Event()
         self._sweeper: threading.Thread | None = None
@@ -213,6 +211,9 @@ def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
 
     The origin of the first log is `name/<year>`, the year in UTC.
     """
+    # Only here: alembic is slow to load, and opening a store does not need it.
+    from migrations.apply import upgrade
+
     clock = clock or SystemClock()
     data = data_path(data)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):

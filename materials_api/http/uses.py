@@ -28,7 +28,7 @@ class UseOut(Wire):
 
     at: UtcTime
     action: Literal["verified", "denied", "downloaded", "exported"]
-    basis: Literal["consent", "statutory_duty", "own"]
+    basis: Literal["consent", "statutory_duty", "own", "archiving"]
     by: UsedByOut
     item: str
     item_type: str | None

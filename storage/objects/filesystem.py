@@ -119,6 +119,24 @@ class FilesystemStore:
                     stored = path.stat(follow_symlinks=False).st_mtime
                     yield path.name, datetime.fromtimestamp(stored, UTC)
 
+    def strangers(self) -> Iterator[str]:
+        """Paths below the root that are no object's: names of another form, objects in
+        another folder than theirs, links, folders. For a check; `keys` passes over them."""
+        with device_errors():
+            folders = sorted(self.root.iterdir())
+        for folder in folders:
+            if folder.name == _INCOMING:
+                continue
+            if folder.name not in _FOLDERS or folder.is_symlink() or not folder.is_dir():
+                yield folder.name
+                continue
+            with device_errors():
+                found = sorted(folder.iterdir())
+            for path in found:
+                plain = path.is_file() and not path.is_symlink()
+                if not (plain and is_key(path.name) and path.name[:2] == folder.name):
+                    yield f"{folder.name}/{path.name}"
+
     def _path(self, key: str) -> str:
         return f"{self._base}/{check_key(key)[:2]}/{key}"
 

@@ -70,7 +70,7 @@ class LogMachine(RuleBasedStateMachine):
             self.store.close()
             shutil.rmtree(self.directory)
 
-    @rule(target=entities, count=st.sampled_from([1, 2, 5, 120, 300]))
+    @rule(target=entities, count=st.sampled_from([1, 2, 5, 120, 260]))
     def record(self, count: int) -> str:
         entity = new_id(IdKind.MATERIAL)
         rows = [("material.noted", entity, {"number": number}) for number in range(count)]
@@ -187,7 +187,7 @@ def test_the_log_holds_whatever_happens(tmp_path: Path, request: pytest.FixtureR
     run_state_machine_as_test(
         LogMachine,
         settings=settings(
-            max_examples=12,
+            max_examples=8,
             stateful_step_count=14,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Connection,
     Engine,
@@ -23,13 +24,14 @@ from sqlalchemy.exc import OperationalError
 from migrations.apply import (
     FOLDER,
     broken_references,
+    configuration,
     current,
     head,
     rebuilding_allowed,
-    require_head,
     upgrade,
 )
 from migrations.errors import MigrationMissing, MigrationUnknown
+from migrations.revision import HEAD, REVISIONS, require_head
 from migrations.schema import ROOMS_WITH_TABLES, metadata
 from storage.database import Database
 
@@ -63,6 +65,12 @@ def test_an_upgrade_reaches_the_head_and_repeats_without_change(database: Databa
     assert upgrade(engine) == head() == current(engine)
     assert _statements(engine) == before
     require_head(database.reader_engine)
+
+
+def test_the_revisions_named_are_those_that_exist() -> None:
+    scripts = ScriptDirectory.from_config(configuration()).walk_revisions()
+    assert tuple(reversed([script.revision for script in scripts])) == REVISIONS
+    assert head() == HEAD
 
 
 def test_the_migrated_schema_is_the_one_of_the_tables(database: Database, tmp_path: Path) -> None:

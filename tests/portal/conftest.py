@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,10 +114,14 @@ def serve() -> Iterator[Callable[[FastAPI], str]]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
     """Debian's Chromium. Where there is none, tests of pages are skipped; under CI they fail."""
-    if not Path(CHROMIUM).exists() and os.environ.get("CI") != "true":
-        pytest.skip("no chromium: apt install chromium")
     from playwright.sync_api import sync_playwright
 
+    if os.environ.get("CI") != "true":
+        if not Path(CHROMIUM).exists():
+            pytest.skip("no browser: apt install chromium fonts-noto-cjk")
+        driver = [sys.executable, "-m", "playwright", "--version"]
+        if subprocess.run(driver, capture_output=True).returncode != 0:
+            pytest.skip("the browser's driver does not start: apt install libatomic1")
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield opened

@@ -143,7 +143,7 @@ def test_unregistered_uploads_are_bounded(served) -> None:
     for _ in range(20):
         assert put(served, b"text").status_code == 201
     answer = put(served, b"text")
-    assert (answer.status_code, answer.json()["code"]) == (413, "uploads_pending")
+    assert (answer.status_code, answer.json()["code"]) == (429, "uploads_pending")
     assert put(served, b"text", who="department").status_code == 201
 
 

@@ -76,6 +76,16 @@ def test_a_revocation_during_a_verification_wins(desk) -> None:
         assert len(tx.all(select(verifications))) == 1
 
 
+def test_a_revocation_wins_also_over_a_repeat_that_spends_nothing(desk) -> None:
+    lease, case = desk.lease(), desk.case()
+    grant = desk.granted(case.case_id, lease)
+    assert desk.verify(case.case_id, lease)["outcome"] == "allowed"
+    company = desk.company()
+    interrupt(desk, lambda: desk.revoke(grant, company))
+    answer = desk.verify(case.case_id, lease)
+    assert [reason["code"] for reason in answer["items"][0]["reasons"]] == ["grant_revoked"]
+
+
 def test_a_material_stopped_during_a_verification_is_denied(desk) -> None:
     lease, case = desk.lease(), desk.case()
     desk.granted(case.case_id, lease)

@@ -173,6 +173,13 @@ def test_an_unbound_grant_serves_nobody_whom_the_holder_did_not_tell(desk) -> No
     assert reasons(desk.verify(case.case_id, lease)) == ["grant_missing"]
 
 
+def test_a_strangers_grant_is_the_same_as_none(desk) -> None:
+    lease, certificate, case = desk.lease(), desk.certificate(), desk.case()
+    strangers = desk.make(desk.hall.applicant(desk.hall.CO_OWNER), (certificate,))
+    for grant_id in (strangers.grant_id, "grt_" + "0" * 26):
+        assert reasons(desk.verify(case.case_id, lease, grant=grant_id)) == ["grant_missing"]
+
+
 def test_a_grant_until_a_date_serves_several_cases_and_ends_on_the_instant(desk) -> None:
     lease, case, other = desk.lease(), desk.case(), desk.case()
     end = desk.now + timedelta(days=30)

@@ -1,0 +1,140 @@
+"""What the `fsck` of every room needs: rows in pages, things that have records, findings.
+
+Rows may hold anything: whoever reads one here expects `UNREADABLE`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Column, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from kernel.errors import CodedError
+from kernel.ids import IdKind
+from ledger.problems import Problem
+from ledger.records import Row
+from ledger.tables import ledger_entries
+from storage.database import Database, ReadTx
+
+# What reading a damaged row raises, besides the coded errors of engine and ledger.
+UNREADABLE = (SQLAlchemyError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+PAGE = 500
+
+_SENTENCES = {
+    "row_without_record": ("数据行没有存证记录", "a row has no record in the ledger"),
+    "record_without_row": ("存证记录没有数据行", "a record in the ledger has no row"),
+    "row_unreadable": ("数据行无法读取", "a row cannot be read"),
+    "database_unreadable": ("数据库无法读取：{detail}", "the database cannot be read: {detail}"),
+}
+
+
+class Findings:
+    """The problems that one room finds, in the sentences of that room."""
+
+    def __init__(self, sentences: Mapping[str, tuple[str, str]]) -> None:
+        """`sentences`: by code, Chinese and English, with `{detail}` where there is one."""
+        self._sentences = {**_SENTENCES, **sentences}
+        self.problems: list[Problem] = []
+
+    def add(self, code: str, where: str, detail: str = "") -> None:
+        """`where` holds ids, names of tables and numbers only; `detail` names of columns."""
+        zh, en = self._sentences[code]
+        self.problems.append(
+            Problem(code, where, zh.format(detail=detail), en.format(detail=detail))
+        )
+
+    def compare(self, code: str, where: str, row: Row, expected: Mapping[str, object]) -> None:
+        """Name the columns in which the row is not what the records say."""
+        self.columns(code, where, (name for name, told in expected.items() if row[name] != told))
+
+    def columns(self, code: str, where: str, wrong: Iterable[str]) -> None:
+        named = ", ".join(wrong)
+        if named:
+            self.add(code, where, named)
+
+    @contextmanager
+    def guarded(self, where: str, code: str = "database_unreadable") -> Iterator[None]:
+        """What cannot be read is a problem like any other, and does not end the check."""
+        try:
+            yield
+        except CodedError as error:
+            self.add(code, where, error.code)
+        except UNREADABLE as error:
+            self.add(code, where, type(error).__name__)
+
+    def strays(self, database: Database, kind: IdKind, key: "Column[Any]") -> None:
+        """Rows of this kind without any record, and things with records that have no row."""
+        with self.guarded(key.table.name):
+            with database.read() as tx:
+                recorded = entities(tx, kind)
+                rows = set(tx.execute(select(key)).scalars())
+            for one in sorted(rows - recorded, key=str):
+                self.add("row_without_record", str(one))
+            for one in sorted(recorded - rows):
+                self.add("record_without_row", one)
+
+    def each(
+        self,
+        database: Database,
+        key: "Column[Any]",
+        check: Callable[[ReadTx, Any], None],
+        tell: Callable[[int], None] = lambda _done: None,
+    ) -> None:
+        """Check the row of every value of `key`; what no check can read is named.
+
+        `tell(n)` is called after `n` more rows.
+        """
+        with self.guarded(key.table.name):
+            for page in pages(database, key):
+                with database.read() as tx:
+                    for one in page:
+                        with self.guarded(f"{key.table.name}/{one}", "row_unreadable"):
+                            check(tx, one)
+                tell(len(page))
+
+
+def pages(database: Database, key: "Column[Any]", size: int = PAGE) -> Iterator[list[Any]]:
+    """All values of a unique column in order, a page at a time.
+
+    Each page is a snapshot of its own: a long one would hold up the write-ahead
+    log of a store that is being served.
+    """
+    after: Any = None
+    while True:
+        query = select(key).order_by(key).limit(size)
+        if after is not None:
+            query = query.where(key > after)
+        with database.read() as tx:
+            found = list(tx.execute(query).scalars())
+        if found:
+            yield found
+        if len(found) < size:
+            return
+        after = found[-1]
+
+
+def entities(tx: ReadTx, kind: IdKind) -> set[str]:
+    """The ids of this kind that have records of their own, erased ones included."""
+    columns = ledger_entries.c
+    query = select(columns.entity).where(
+        columns.entity.startswith(f"{kind.value}_", autoescape=True), columns.public.is_(False)
+    )
+    return set(tx.execute(query.distinct()).scalars())
+
+
+def entries_of(tx: ReadTx, *kinds: str) -> set[str]:
+    """The ids of all entries of these kinds."""
+    columns = ledger_entries.c
+    return set(tx.execute(select(columns.entry_id).where(columns.kind.in_(kinds))).scalars())
+
+
+def places(tx: ReadTx, entry_ids: Sequence[str]) -> dict[str, int]:
+    """The position of each entry in the journal: their order, where times are equal."""
+    columns = ledger_entries.c
+    found: dict[str, int] = {}
+    for start in range(0, len(entry_ids), PAGE):
+        some = entry_ids[start : start + PAGE]
+        rows = tx.all(select(columns.entry_id, columns.position).where(columns.entry_id.in_(some)))
+        found |= {row["entry_id"]: row["position"] for row in rows}
+    return found

@@ -1,0 +1,256 @@
+"""The part of `fsck` for the audit trail, as far as other rows and records speak of it.
+
+An audit row has no record of its own. But most are written in the transaction
+that recorded something, and all by a credential that has a row: so a lost row,
+another time, another actor or another action shows. What is noted of mere
+reading has no such witness.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Column, Table, func, select
+
+from kernel.ids import IdKind, is_id
+from kernel.principals import Role
+from ledger.fsck_reading import PAGE, Findings, pages
+from ledger.records import Row
+from ledger.tables import ledger_entries
+from license_service.facts import DRAFTED, ISSUED, KIND_OF
+from license_service.lifecycle import SUPERSEDING
+from materials_api.case_lifecycle import CaseEvent
+from materials_api.material_lifecycle import MaterialEvent
+from materials_api.tables import (
+    case_documents,
+    cases,
+    code_tries,
+    imported_rows,
+    materials,
+    tasks,
+    tickets,
+    uploads,
+    verifications,
+)
+from parties.tables import credentials
+from storage.database import Database, ReadTx
+from storage.tables import audit
+
+LOCAL = "local"  # the operator at the machine, who has no credential
+
+SENTENCES = {
+    "audit_row": (
+        "审计行与存证、凭证或数据行不一致：{detail}",
+        "an audit row does not agree with records, credentials or rows: {detail}",
+    ),
+    "audit_missing": ("缺少审计行：{detail}", "an audit row is missing: {detail}"),
+    "code_tries": (
+        "亮证码试错计数与审计不符：{detail}",
+        "the count of wrong show codes does not agree with the audit: {detail}",
+    ),
+}
+
+# The audit actions that may stand beside a record of each kind; kinds that are not
+# listed are written without an audit row of their own.
+_ACTIONS: Mapping[str, frozenset[str]] = {
+    "case.opened": frozenset({"case.open"}),
+    **{f"case.{event.value}": frozenset({f"case.{event.value}"}) for event in CaseEvent},
+    "material.registered": frozenset({"material.register"}),
+    **{f"material.{event.value}": frozenset({f"material.{event.value}"})
+       for event in MaterialEvent},
+    "verification.allowed": frozenset({"verification"}),
+    "verification.denied": frozenset({"verification"}),
+    "grant.requested": frozenset({"grant.request"}),
+    "grant.granted": frozenset({"grant.make", "grant.approve"}),
+    "grant.declined": frozenset({"grant.decline"}),
+    "grant.revoked": frozenset({"grant.revoke"}),
+    "grant.bound": frozenset({"grant.redeem"}),
+    "document.commitment": frozenset({"document.commitment"}),
+    "document.assistance_letter": frozenset({"document.assistance_letter"}),
+    "document.assistance_answered": frozenset({"document.assistance_answered"}),
+    "download.released": frozenset({"download"}),
+    "task.opened": frozenset({"task.open"}),
+    "task.done": frozenset({"task.done"}),
+    "party.event": frozenset({"party.event"}),
+    "register.loaded": frozenset({"register.load"}),
+    "register.ended": frozenset({"register.end"}),
+    "case.exported": frozenset({"case.export"}),
+    DRAFTED: frozenset({"license.draft"}),
+    # A new version's audit row names the event that replaced the old one.
+    ISSUED: frozenset({"license.issue", *(f"license.{event.value}" for event in SUPERSEDING)}),
+    **{kind: frozenset({f"license.{event.value}"}) for event, kind in KIND_OF.items()
+       if event not in SUPERSEDING and kind != ISSUED},
+}  # fmt: skip
+_RECORDED = frozenset(action for actions in _ACTIONS.values() for action in actions)
+# Of these things the audit row names the case that their row names.
+_CASES: Mapping[IdKind, tuple[Table, "Column[Any]"]] = {
+    IdKind.CASE: (cases, cases.c.case_id),
+    IdKind.MATERIAL: (materials, materials.c.material_id),
+    IdKind.VERIFICATION: (verifications, verifications.c.verification_id),
+    IdKind.DOCUMENT: (case_documents, case_documents.c.document_id),
+    IdKind.TASK: (tasks, tasks.c.task_id),
+}
+_WRONG_CODE = "wrong_code"
+_REDEEM = "grant.redeem"
+
+
+class AuditCheck:
+    """`row` and `entries` look at both sides of what was written together."""
+
+    def __init__(self, database: Database) -> None:
+        self.found = Findings(SENTENCES)
+        self._database = database
+        self._credentials: dict[str, Row | None] = {}
+
+    def row(self, tx: ReadTx, number: int) -> None:
+        """One audit row against the record, the credential and the rows that it names."""
+        row = tx.one(select(audit).where(audit.c.id == number))
+        if row is None:
+            return
+        wrong = self._actor(tx, row)
+        entity, action = row["entity"], row["action"]
+        refused = action == "verification" and not is_id(str(entity), IdKind.VERIFICATION)
+        failed = action == _REDEEM and row["outcome"] != "done"
+        if action in _RECORDED and not refused and not failed:
+            columns = ledger_entries.c
+            kinds = tx.execute(
+                select(columns.kind).where(columns.entity == entity, columns.at == row["at"])
+            ).scalars()
+            if not any(action in _ACTIONS.get(kind, ()) for kind in kinds):
+                wrong.append("action, entity or at")
+        wrong += self._case(tx, row)
+        wrong += self._witness(tx, row)
+        self.found.columns("audit_row", f"audit/{number}", dict.fromkeys(wrong))
+
+    def entries(self) -> None:
+        """Every record that is written together with an audit row must still have it."""
+        columns = ledger_entries.c
+        imported = select(imported_rows.c.material_id)
+        for page in pages(self._database, columns.position):
+            with self._database.read() as tx:
+                rows = tx.all(
+                    select(columns.entity, columns.kind, columns.at).where(
+                        columns.position.in_(page),
+                        columns.kind.in_(_ACTIONS),
+                        (columns.kind != "material.registered") | columns.entity.not_in(imported),
+                    )
+                )
+                noted = self._noted(tx, {str(row["entity"]) for row in rows})
+            for row in rows:
+                actions = noted.get((row["entity"], row["at"]), set())
+                if actions.isdisjoint(_ACTIONS[row["kind"]]):
+                    self.found.add("audit_missing", str(row["entity"]), str(row["kind"]))
+
+    def uploads(self, tx: ReadTx, upload_id: str) -> None:
+        """Every upload was noted when it was stored."""
+        at = tx.scalar(select(uploads.c.created_at).where(uploads.c.upload_id == upload_id))
+        noted = self._noted(tx, {upload_id})
+        if "upload.store" not in noted.get((upload_id, at), set()):
+            self.found.add("audit_missing", upload_id, "upload.store")
+
+    def tickets(self, tx: ReadTx, ticket_id: str) -> None:
+        """Every ticket was noted when it was issued."""
+        at = tx.scalar(select(tickets.c.issued_at).where(tickets.c.ticket_id == ticket_id))
+        noted = self._noted(tx, {ticket_id})
+        if "ticket.issue" not in noted.get((ticket_id, at), set()):
+            self.found.add("audit_missing", ticket_id, "ticket.issue")
+
+    def code_tries(self) -> None:
+        """Wrong show codes since the first of the last row of them, per principal."""
+        with self.found.guarded("code_tries"), self._database.read() as tx:
+            rows = {row["principal"]: row for row in tx.all(select(code_tries))}
+            redeems = audit.c.action == _REDEEM
+            wrong = audit.c.outcome == _WRONG_CODE
+            for principal, row in rows.items():
+                mine = redeems & wrong & (audit.c.principal == principal)
+                since = mine & (audit.c.at >= row["since"])
+                tries = tx.one(select(func.count().label("n"), func.min(audit.c.at).label("first"))
+                               .where(since))  # fmt: skip
+                if tries is None or (tries["n"], tries["first"]) != (row["failures"], row["since"]):
+                    self.found.add("code_tries", f"code_tries/{principal}", "failures or since")
+            last = select(audit.c.principal, func.max(audit.c.at).label("at")).group_by(
+                audit.c.principal
+            )
+            good = {
+                one["principal"]: one["at"]
+                for one in tx.all(last.where(redeems, audit.c.outcome == "done"))
+            }
+            for one in tx.all(last.where(redeems, wrong)):
+                principal = one["principal"]
+                reset = principal in good and good[principal] >= one["at"]
+                if principal not in rows and not reset:
+                    self.found.add("code_tries", f"code_tries/{principal}", "principal")
+
+    def _actor(self, tx: ReadTx, row: Row) -> list[str]:
+        principal = row["principal"]
+        if principal == LOCAL:
+            told = {"role": Role.OPERATOR.value, "org": None, "person": None, "capacity": None}
+            return [name for name, value in told.items() if row[name] != value]
+        if principal not in self._credentials:
+            self._credentials[principal] = tx.one(
+                select(credentials).where(credentials.c.credential_id == principal)
+            )
+        known = self._credentials[principal]
+        if known is None:
+            return ["principal"]
+        wrong = [name for name in ("role", "org", "person", "capacity") if row[name] != known[name]]
+        return wrong + ([] if known["created_at"] <= row["at"] else ["at"])
+
+    def _case(self, tx: ReadTx, row: Row) -> list[str]:
+        entity, case_id = str(row["entity"]), row["case_id"]
+        for kind, (table, key) in _CASES.items():
+            if case_id is None or not is_id(entity, kind):
+                continue
+            told = tx.scalar(select(table.c.case_id).where(key == entity))
+            return [] if told == case_id else ["case_id"]
+        if case_id is None:
+            return []
+        known = tx.scalar(select(cases.c.case_id).where(cases.c.case_id == case_id))
+        return [] if known == case_id else ["case_id"]
+
+    def _witness(self, tx: ReadTx, row: Row) -> list[str]:
+        """Rows that were written beside it and repeat what it says."""
+        entity, action = row["entity"], row["action"]
+        if action == "verification" and is_id(str(entity), IdKind.VERIFICATION):
+            told = tx.one(select(verifications).where(verifications.c.verification_id == entity))
+            detail = {"item": "item", "basis": "basis", "reason": "reason"}
+            return _compared(row, told, detail, ("principal", "case_id", "outcome"))
+        if action == "ticket.issue":
+            told = tx.one(select(tickets).where(tickets.c.ticket_id == entity))
+            detail = {"item": "material_id", "position": "position"}
+            return _compared(row, told, detail, ("principal",), at="issued_at")
+        if action == "upload.store":
+            told = tx.one(select(uploads).where(uploads.c.upload_id == entity))
+            if told is None:
+                return []  # swept, or erased with its material
+            detail = {"bytes": "size", "media_type": "media_type"}
+            return _compared(row, told, detail, ("principal",), at="created_at")
+        return []
+
+    def _noted(self, tx: ReadTx, entities: set[str]) -> dict[tuple[str, Any], set[str]]:
+        """The actions noted of each thing, by thing and time."""
+        noted: dict[tuple[str, Any], set[str]] = {}
+        names = sorted(entities)
+        for start in range(0, len(names), PAGE):
+            some = names[start : start + PAGE]
+            query = select(audit.c.entity, audit.c.at, audit.c.action)
+            for one in tx.all(query.where(audit.c.entity.in_(some))):
+                noted.setdefault((one["entity"], one["at"]), set()).add(one["action"])
+        return noted
+
+
+def _compared(
+    row: Row,
+    told: Row | None,
+    detail: Mapping[str, str],
+    columns: tuple[str, ...],
+    at: str = "at",
+) -> list[str]:
+    """What differs of `columns`, the time, and `detail` (its keys, and their columns in `told`)."""
+    if told is None:
+        return ["entity"]
+    wrong = [name for name in columns if row[name] != told[name]]
+    wrong += [] if row["at"] == told[at] else ["at"]
+    said = json.loads(row["detail"]) if row["detail"] is not None else None
+    expected = {key: told[column] for key, column in detail.items()}
+    return wrong if said == expected else [*wrong, "detail"]

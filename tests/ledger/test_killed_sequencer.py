@@ -1,0 +1,28 @@
+"""Real SIGKILLs: see kill_sequencer.py."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+    """SIGKILL before and after every system call of the sequencer's rounds."""
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    output = subprocess.run(
+        [sys.executable, str(HERE / "kill_sequencer.py"), str(tmp_path), "17"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=110,
+    ).stdout
+    children = [json.loads(line) for line in output.splitlines()]
+    assert children[-1]["finished"]
+    assert sum(not child["finished"] for child in children) > 22
+    assert all(child["problems"] == [] for child in children)
+    assert all(child["lost"] == [] for child in children)
+    assert children[-1]["acknowledged"] > 8

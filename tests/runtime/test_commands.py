@@ -1,0 +1,313 @@
+"""The command line, run as a user would: init, token, import, log, verify, export, fsck, serve."""
+
+import base64
+import csv
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ledger.policy import parse_policy
+from materials_api.manifest import COLUMNS
+from runtime.demo.server import running_server
+from tests.conftest import ROOT, Played, mianjiao
+
+HOLDER = "111:310199199207089155"
+COMPANY = "001:91310199MA1Y7K2D1G"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    mianjiao("init", "--data", tmp_path / "store", "--name", "hall.example")
+    return tmp_path / "store"
+
+
+def shard_of(data: Path) -> Path:
+    (shard,) = (path for path in (data / "log").iterdir() if not path.name.startswith("."))
+    return shard
+
+
+def manifest(folder: Path, rows: list[dict[str, str]], encoding: str = "utf-8") -> Path:
+    path = folder / "清单.csv"
+    with path.open("w", encoding=encoding, newline="") as target:
+        writer = csv.DictWriter(target, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def row(number: int, files: str, **more: str) -> dict[str, str]:
+    return {
+        "holder_type": "001",
+        "holder_code": "91310199MA1Y7K2D1G",
+        "holder_name": "上海云间禾味餐饮管理有限公司",
+        "material_type": "other",
+        "title": f"存量材料 {number}",
+        "source_case": f"旧-{number}",
+        "matter": "000131014000",
+        "provenance": "back_scan",
+        "issued_at": "2020-01-02",
+        "files": files,
+        **more,
+    }
+
+
+def test_help_names_every_command() -> None:
+    text = mianjiao("--help").stdout
+    for command in (
+        "init", "serve", "demo", "import", "verify", "fsck", "export", "token", "log",
+    ):  # fmt: skip
+        assert command in text
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, runtime.cli; "
+        "print([m for m in ('sqlalchemy', 'fastapi', 'pydantic', 'reportlab', 'PIL',"
+        " 'openpyxl', 'cryptography', 'uvicorn', 'httpx2') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["serve"], ["token", "--data", "x"]])
+def test_wrong_usage_exits_2(arguments: list[str]) -> None:
+    assert mianjiao(*arguments, expect=2).returncode == 2
+
+
+def test_init_lays_out_the_store_and_never_twice(data: Path) -> None:
+    shard = shard_of(data)
+    assert (data / "mianjiao.sqlite3").is_file()
+    assert (data / "objects").is_dir()
+    assert (shard / "checkpoint").read_text().startswith(f"hall.example/{shard.name}\n")
+    for key in (data / "keys").iterdir():
+        assert key.stat().st_mode & 0o077 == 0
+    before = (data / "keys" / "vault.json").read_bytes()
+    assert "store_exists" in mianjiao("init", "--data", data, expect=1).stderr
+    assert (data / "keys" / "vault.json").read_bytes() == before
+
+
+def test_commands_on_no_store_say_what_to_do(tmp_path: Path) -> None:
+    for arguments in (["fsck"], ["serve"], ["token", "--role", "auditor"], ["log", "checkpoint"]):
+        done = mianjiao(*arguments, "--data", tmp_path / "none", expect=1)
+        assert "mianjiao init" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_fresh_store_is_clean(data: Path) -> None:
+    assert json.loads(mianjiao("fsck", "--data", data, "--json").stdout)["clean"] is True
+
+
+def test_token_registers_holder_and_capacity_and_prints_the_secret_alone(data: Path) -> None:
+    done = mianjiao(
+        "token", "--data", data, "--role", "applicant", "--holder", HOLDER,
+        "--for", COMPANY, "--capacity", "operator",
+    )  # fmt: skip
+    secret = done.stdout.strip()
+    assert secret.startswith("mj_")
+    with running_server(data) as server:
+        request = urllib.request.Request(
+            f"{server.url}/v1/uses", headers={"Authorization": f"Bearer {secret}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert json.load(answer)["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--role", "applicant", "--holder", "111-310199"], "holder_unreadable"),
+        (["--role", "applicant", "--for", COMPANY, "--capacity", "agent"], "capacity_without"),
+        (["--role", "applicant", "--holder", "111:310199199207089156"], "citizen"),
+        (["--role", "window"], "credential_invalid"),
+    ],
+)
+def test_token_refuses_what_means_nothing(data: Path, options: list[str], code: str) -> None:
+    done = mianjiao("token", "--data", data, *options, expect=None)
+    assert done.returncode in (1, 2)
+    assert code in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_import_is_resumable_and_reports_refused_rows(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "back files"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"档 {number}.pdf").write_bytes(b"%PDF-1.4\n" + bytes([number]) * 3000)
+    rows = [row(number, f"档 {number}.pdf") for number in range(5)]
+    rows.append(row(5, "../secret.pdf"))
+    rows.append(row(6, "档 0.pdf", holder_code="91310199MA1Y7K2D1H"))
+    path = manifest(folder, rows, "gb18030")
+    first = json.loads(mianjiao("import", "--data", data, path, "--json", expect=1).stdout)
+    assert (first["imported"], first["known"]) == (5, 0)
+    assert [(one["line"], one["code"]) for one in first["refused"]] == [
+        (7, "row_path"),
+        (8, "row_holder"),
+    ]
+    report = Path(first["report"]).read_text(encoding="utf-8-sig")
+    assert "row_path" in report
+    assert "91310199MA1Y7K2D1H" not in report
+    again = json.loads(mianjiao("import", "--data", data, path, "--json", expect=1).stdout)
+    assert (again["imported"], again["known"]) == (0, 5)
+    assert mianjiao("fsck", "--data", data).returncode == 0
+
+
+def test_import_beside_a_server_and_for_people(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(b"x" * 100)
+    path = manifest(tmp_path, [row(1, "a.bin")])
+    with running_server(data):
+        text = mianjiao("import", "--data", data, path).stdout
+    assert "新导入 1" in text
+    assert "1 imported" in text
+
+
+def test_import_of_something_else_is_a_plain_error(data: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("a,b\n1,2\n")
+    assert "manifest" in mianjiao("import", "--data", data, wrong, expect=1).stderr
+    done = mianjiao("import", "--data", data, tmp_path / "none.csv", expect=1)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_import_goes_on_without_duplicates(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    rows = []
+    for number in range(2000):
+        (folder / f"{number}.bin").write_bytes(number.to_bytes(4, "big") * 500)
+        rows.append(row(number, f"{number}.bin"))
+    path = manifest(folder, rows)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "runtime.cli", "import", "--data", str(data), str(path)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and running.poll() is None:
+        if sum(1 for one in (data / "objects").rglob("*") if one.is_file()) > 300:
+            break
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    done = json.loads(mianjiao("import", "--data", data, path, "--json").stdout)
+    assert done["imported"] + done["known"] == 2000
+    third = json.loads(mianjiao("import", "--data", data, path, "--json").stdout)
+    assert (third["imported"], third["known"]) == (0, 2000)
+    assert mianjiao("fsck", "--data", data).returncode == 0
+
+
+@pytest.mark.xdist_group("played")
+def test_log_prints_checkpoint_proof_and_consistency(played: Played) -> None:
+    checkpoint = mianjiao("log", "checkpoint", "--data", played.data).stdout
+    size = int(checkpoint.splitlines()[1])
+    assert checkpoint.splitlines()[0] == played.summary["origin"]
+    proof = mianjiao("log", "proof", "3", "--data", played.data).stdout
+    assert proof.startswith("c2sp.org/tlog-proof@v1\nindex 3\n")
+    assert proof.endswith(checkpoint)
+    hashes = mianjiao("log", "consistency", "5", "--data", played.data).stdout.split()
+    assert all(len(base64.b64decode(one, validate=True)) == 32 for one in hashes)
+    for arguments in (["proof", str(size)], ["consistency", str(size + 1)], ["proof", "-1"]):
+        done = mianjiao("log", *arguments, "--data", played.data, expect=None)
+        assert done.returncode in (1, 2)
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.xdist_group("played")
+def test_verify_needs_only_receipt_file_and_policy(played: Played, tmp_path: Path) -> None:
+    own = played.own_files / "嵌套 目录" / "图 1.bin"
+    wanted = hashlib.sha256(own.read_bytes()).hexdigest()
+    receipt = next(
+        path for path in Path(played.summary["receipts"]).iterdir() if wanted in path.read_text()
+    )
+    elsewhere = tmp_path / "r.json"
+    elsewhere.write_bytes(receipt.read_bytes())
+    policy = played.summary["policy"]
+    done = mianjiao("verify", elsewhere, "--policy", policy, "--file", own, "--json")
+    assert json.loads(done.stdout)["outcome"] == "valid"
+    other = tmp_path / "other.bin"
+    other.write_bytes(own.read_bytes()[:-1] + b"!")
+    mianjiao("verify", elsewhere, "--policy", policy, "--file", other, expect=1)
+    mianjiao("verify", tmp_path / "none", "--policy", policy, expect=2)
+    mianjiao("verify", elsewhere, "--policy", own, expect=2)
+    stranger = tmp_path / "policy.txt"
+    stranger.write_text(
+        "log other.example/2026+5aa33fe5+AQX6Hl1RXWpQLYn2hTq3XSkfdiuoyyx9zyBTVSSwsTd6\n"
+        "quorum none\n"
+    )
+    assert mianjiao("verify", elsewhere, "--policy", stranger, expect=None).returncode in (1, 2)
+
+
+@pytest.mark.xdist_group("played")
+def test_export_names_a_case_by_number_and_refuses_a_used_target(
+    played: Played, tmp_path: Path
+) -> None:
+    case = Path(played.summary["packages"][0]).name
+    description = json.loads((Path(played.summary["packages"][0]) / "case.json").read_text())
+    assert case in json.dumps(description)
+    data = played.copy(tmp_path / "store")
+    target = tmp_path / "package"
+    mianjiao("export", case, "--data", data, "-o", target)
+    mianjiao("verify", target, "--policy", played.summary["policy"])
+    mianjiao("export", case, "--data", data, "-o", target, expect=1)
+    assert mianjiao("fsck", "--data", data).returncode == 0
+
+
+@pytest.mark.xdist_group("played")
+def test_fsck_names_a_flipped_byte(played: Played, tmp_path: Path) -> None:
+    data = played.copy(tmp_path / "store")
+    victim = max((data / "objects").rglob("*"), key=lambda path: path.stat().st_size)
+    victim.chmod(0o600)
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 3] ^= 4
+    victim.write_bytes(content)
+    found = json.loads(mianjiao("fsck", "--data", data, "--json", expect=1).stdout)
+    assert found["clean"] is False
+    assert any(victim.name in one["where"] or "mat_" in one["where"] for one in found["problems"])
+
+
+def test_serve_on_a_used_port_is_one_line(data: Path) -> None:
+    with running_server(data) as server:
+        port = server.url.rsplit(":", 1)[1]
+        done = mianjiao("serve", "--data", data, "--port", port, expect=1)
+    assert "address_in_use" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_two_servers_on_one_store_are_refused(data: Path) -> None:
+    with running_server(data):
+        done = mianjiao("serve", "--data", data, "--port", "0", expect=1)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_wrong_setting_is_named(data: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "runtime.cli", "fsck", "--data", str(data)],
+        cwd=ROOT,
+        env={"MIANJIAO_BATCH_INTERVAL_MS": "soon", "PATH": "/usr/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "MIANJIAO_BATCH_INTERVAL_MS" in done.stderr
+
+
+@pytest.mark.xdist_group("played")
+def test_the_served_log_is_the_folder(played: Played, tmp_path: Path) -> None:
+    data = played.copy(tmp_path / "store")
+    shard = shard_of(data)
+    with running_server(data) as server:
+        for path in sorted(path for path in shard.rglob("*") if path.is_file()):
+            name = path.relative_to(shard).as_posix()
+            with urllib.request.urlopen(f"{server.url}/log/{shard.name}/{name}") as answer:
+                assert answer.read() == path.read_bytes()
+    assert parse_policy(Path(played.summary["policy"]).read_bytes())
