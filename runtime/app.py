@@ -41,6 +41,7 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
         dependencies=[Depends(no_field_twice)],
         generate_unique_id_function=operation_id,
     )
@@ -73,8 +74,10 @@ async def no_field_twice(request: Request) -> None:
     two counts is anybody's guess, and a gateway before us may have guessed otherwise."""
     if getattr(request.scope["route"], "body_field", None) is not None:
         body = await request.body()  # read and parsed already
-        if body:
+        try:
             json.loads(body, object_pairs_hook=_each_once)
+        except ValueError:
+            return  # empty, or not JSON: refused by its type
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> None:

@@ -4,7 +4,9 @@
 framework, database, document libraries) is imported here.
 """
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -193,20 +195,30 @@ def consistency(
     return print_consistency(data, old)
 
 
-def main() -> None:
-    """Entry point. Refusals are one line on standard error; wrong usage exits 2."""
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command (default: what was typed) and return its exit code.
+
+    Refusals are one line on standard error; wrong usage is 2.
+    """
     try:
-        result = app(exit_on_error=False, print_error=True, result_action="return_value")
+        result = app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
-        sys.exit(2)
+        return 2
     except CodedError as error:
         print(f"mianjiao: {error}", file=sys.stderr)
-        sys.exit(2 if error.code.endswith("_unreadable") else 1)
+        return 2 if error.code.endswith("_unreadable") else 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
-        sys.exit(141)
-    sys.exit(result if isinstance(result, int) else 0)
+        # Nobody reads any more; the interpreter must not try to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return result if isinstance(result, int) else 0
+
+
+def main() -> None:
+    """Entry point of the `mianjiao` script."""
+    sys.exit(run())
 
 
 if __name__ == "__main__":

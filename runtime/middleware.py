@@ -139,7 +139,7 @@ class ReceiveTimeout:
         declared, whole = _declared(scope)
         got = 0
         waited = 0.0
-        closing = False
+        lingering = False
 
         async def receive_in_time() -> Message:
             nonlocal got, waited, whole
@@ -166,13 +166,14 @@ class ReceiveTimeout:
             return message
 
         async def send_and_close(message: Message) -> None:
-            nonlocal closing
+            nonlocal lingering
             if message["type"] == "http.response.start" and not whole:
-                closing = True
+                # Who was too slow has been waited for long enough.
+                lingering = message["status"] != 408 and (declared or 0) <= LINGER_BYTES
                 headers = [pair for pair in message.get("headers", ()) if pair[0] != b"connection"]
                 message["headers"] = [*headers, (b"connection", b"close")]
             last = message["type"] == "http.response.body" and not message.get("more_body", False)
-            if not (last and closing) or (declared or 0) - got > LINGER_BYTES:
+            if not (last and lingering):
                 await send(message)
                 return
             # Many clients look for an answer only when they have sent everything; a

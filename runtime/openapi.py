@@ -24,7 +24,6 @@ _REF = "#/components/schemas/"
 
 # Beside those of `FRAMEWORK`.
 _SENTENCES: Mapping[int, tuple[str, str]] = {
-    408: ("发送过慢", "the sender was too slow"),
     409: ("当前状态或版本不允许", "the state or version does not allow it"),
     422: ("字段不符合要求，或不可接受", "a field is not valid, or not acceptable"),
     429: ("次数过多，请稍后重试", "too many tries; wait"),
@@ -91,6 +90,7 @@ def described(app: FastAPI) -> Json:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["Problem"] = PROBLEM
+    used: set[int] = set()
     for path, method, operation in _operations(document):
         responses = operation["responses"]
         if "HTTPValidationError" in str(responses.get("422")):
@@ -98,10 +98,12 @@ def described(app: FastAPI) -> Json:
         for answer in responses.values():
             for media_type, content in answer.get("content", {}).items():
                 content.setdefault("schema", _JSON if media_type == "application/json" else _BYTES)
-        for status in sorted(_refusals(path, method, operation)):
+        refusals = _refusals(path, method, operation)
+        used |= refusals
+        for status in sorted(refusals):
             responses[str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
     document["components"]["responses"] = {
-        f"Problem{status}": _response(status) for status in sorted({*FRAMEWORK, *_SENTENCES})
+        f"Problem{status}": _response(status) for status in sorted(used)
     }
     return document
 

@@ -63,9 +63,11 @@ FRAMEWORK: Mapping[int, tuple[str, str, str]] = {
     404: ("not_found", "找不到", "not found"),
     405: ("method_not_allowed", "不支持该方法", "the method is not allowed here"),
     406: ("not_acceptable", "无法提供所要求的格式", "the requested format is not available"),
+    408: ("sender_too_slow", "发送过慢，已放弃", "the sender was too slow and was given up"),
     413: ("body_too_large", "请求内容超过上限", "the request body is over the limit"),
     415: ("unsupported_media_type", "不支持该内容类型", "the content type is not supported"),
     416: ("range_not_satisfiable", "范围超出文件", "the range lies outside the file"),
+    431: ("head_too_large", "请求头超过上限", "the head of the request is over the limit"),
     500: ("internal_error", "服务内部错误，已记录", "internal error; it has been logged"),
     503: ("unavailable", "暂时无法服务", "temporarily unavailable"),
 }
@@ -126,12 +128,21 @@ def coded_problem(error: CodedError, request_id: str | None) -> Response:
     )
     if response.status_code == 429 and "seconds" in details:
         response.headers["Retry-After"] = str(details["seconds"])
+    if response.status_code == 416 and "size" in details:
+        response.headers["Content-Range"] = f"bytes */{details['size']}"
     return response
+
+
+def framework_problem(status: int, request_id: str | None) -> Response:
+    """A refusal of the framework or of the server, in our words."""
+    return problem(status, *FRAMEWORK.get(status, FRAMEWORK[400]), request_id)
 
 
 def internal_problem(request_id: str | None) -> Response:
     """The last resort: it tells nothing but that it happened."""
-    return problem(500, *FRAMEWORK[500], request_id)
+    response = framework_problem(500, request_id)
+    response.headers["Connection"] = "close"
+    return response
 
 
 def validation_problem(
@@ -189,9 +200,8 @@ def install(app: FastAPI) -> None:
         return response
 
     def on_status(request: Request, status: int) -> Response:
-        code, zh, en = FRAMEWORK.get(status, FRAMEWORK[400])
-        request.state.refusal = code
-        return problem(status, code, zh, en, _request_id(request))
+        request.state.refusal = FRAMEWORK.get(status, FRAMEWORK[400])[0]
+        return framework_problem(status, _request_id(request))
 
     def on_method(request: Request) -> Response:
         # All routes of the path count, not only the first that the router met.

@@ -19,6 +19,7 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
     import uvicorn
 
     from runtime.app import build_app
+    from runtime.protocol import bounded_protocol
     from runtime.settings import read_settings
     from runtime.store import open_store
 
@@ -45,7 +46,7 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
             server_header=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=20,
-            h11_max_incomplete_event_size=64 * 1024,
+            http=bounded_protocol(settings.receive_idle_seconds),
         )
         uvicorn.Server(config).run(sockets=[listener])
     return 0

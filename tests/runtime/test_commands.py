@@ -172,16 +172,16 @@ def test_import_beside_a_server_and_for_people(data: Path, tmp_path: Path) -> No
 def test_import_of_something_else_is_a_plain_error(data: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("a,b\n1,2\n")
-    assert "manifest" in mianjiao("import", "--data", data, wrong, expect=1).stderr
-    done = mianjiao("import", "--data", data, tmp_path / "none.csv", expect=1)
-    assert "Traceback" not in done.stderr
+    assert "manifest_unreadable" in mianjiao("import", "--data", data, wrong, expect=2).stderr
+    done = mianjiao("import", "--data", data, tmp_path / "none.csv", expect=2)
+    assert "manifest_unreadable" in done.stderr
 
 
 def test_a_killed_import_goes_on_without_duplicates(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     rows = []
-    for number in range(2000):
+    for number in range(1000):
         (folder / f"{number}.bin").write_bytes(number.to_bytes(4, "big") * 500)
         rows.append(row(number, f"{number}.bin"))
     path = manifest(folder, rows)
@@ -193,15 +193,15 @@ def test_a_killed_import_goes_on_without_duplicates(data: Path, tmp_path: Path) 
     )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and running.poll() is None:
-        if sum(1 for one in (data / "objects").rglob("*") if one.is_file()) > 300:
+        if sum(1 for one in (data / "objects").rglob("*") if one.is_file()) > 100:
             break
         time.sleep(0.01)
     running.send_signal(signal.SIGKILL)
     running.wait()
     done = json.loads(mianjiao("import", "--data", data, path, "--json").stdout)
-    assert done["imported"] + done["known"] == 2000
+    assert done["imported"] + done["known"] == 1000
     third = json.loads(mianjiao("import", "--data", data, path, "--json").stdout)
-    assert (third["imported"], third["known"]) == (0, 2000)
+    assert (third["imported"], third["known"]) == (0, 1000)
     assert mianjiao("fsck", "--data", data).returncode == 0
 
 
@@ -213,7 +213,9 @@ def test_log_prints_checkpoint_proof_and_consistency(played: Played) -> None:
     proof = mianjiao("log", "proof", "3", "--data", played.data).stdout
     assert proof.startswith("c2sp.org/tlog-proof@v1\nindex 3\n")
     assert proof.endswith(checkpoint)
-    hashes = mianjiao("log", "consistency", "5", "--data", played.data).stdout.split()
+    lines = mianjiao("log", "consistency", "5", "--data", played.data).stdout.splitlines()
+    hashes = [one for one in lines[: lines.index("")] if len(one) == 44]
+    assert hashes
     assert all(len(base64.b64decode(one, validate=True)) == 32 for one in hashes)
     for arguments in (["proof", str(size)], ["consistency", str(size + 1)], ["proof", "-1"]):
         done = mianjiao("log", *arguments, "--data", played.data, expect=None)

@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from kernel.clock import time_text
 from kernel.principals import Capacity, Principal, Role
 from ledger.tables import ledger_entries
 from materials_api.catalogue.terms import PartyEventKind, PartyRole
-from materials_api.errors import CaseOfOtherWindow, CaseUnknown, RowChanged
+from materials_api.errors import CaseOfOtherWindow, CaseUnknown, RecordMismatch, RowChanged
 from materials_api.grant_errors import (
     GrantItemsInvalid,
     GrantItemsNotAsked,
@@ -336,6 +336,16 @@ def test_a_changed_row_is_not_overwritten(desk) -> None:
             )
         )
     assert desk.hall.read(lambda tx: open_grant(desk.room, tx, granted.grant_id)).state == "spent"
+
+
+def test_a_row_that_tells_another_story_decides_nothing(desk) -> None:
+    lease, case = desk.lease(), desk.case()
+    (asked,) = desk.ask(case.case_id, items=(lease,))
+    elder = desk.hall.applicant(desk.hall.ELDER)
+    with desk.room.database.writer_engine.begin() as connection:
+        connection.execute(update(grants).values(holder=elder.holder))
+    with pytest.raises(RecordMismatch):
+        desk.approve(asked, elder)
 
 
 def test_names_and_purposes_stand_in_no_row(desk) -> None:
