@@ -78,20 +78,30 @@ class Findings:
         self,
         database: Database,
         key: "Column[Any]",
-        check: Callable[[ReadTx, Any], None],
+        check: Callable[[ReadTx, Row], None],
         tell: Callable[[int], None] = lambda _done: None,
     ) -> None:
-        """Check the row of every value of `key`; what no check can read is named.
-
-        `tell(n)` is called after `n` more rows.
+        """Check every row of the table, found by its unique column `key`; what no check
+        can read is named. `tell(n)` is called after `n` more rows.
         """
         with self.guarded(key.table.name):
             for page in pages(database, key):
                 with database.read() as tx:
-                    for one in page:
-                        with self.guarded(f"{key.table.name}/{one}", "row_unreadable"):
-                            check(tx, one)
+                    for row in self._rows(tx, key, page):
+                        with self.guarded(f"{key.table.name}/{row[key.name]}", "row_unreadable"):
+                            check(tx, row)
                 tell(len(page))
+
+    def _rows(self, tx: ReadTx, key: "Column[Any]", page: Sequence[Any]) -> Sequence[Row]:
+        query = select(key.table).order_by(key)
+        try:
+            return tx.all(query.where(key.in_(page)))
+        except UNREADABLE:
+            found: list[Row] = []
+            for one in page:
+                with self.guarded(f"{key.table.name}/{one}", "row_unreadable"):
+                    found += tx.all(query.where(key == one))
+            return found
 
 
 def pages(database: Database, key: "Column[Any]", size: int = PAGE) -> Iterator[list[Any]]:

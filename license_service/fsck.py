@@ -6,7 +6,7 @@ Changes nothing and may run beside a server.
 from collections.abc import Mapping
 from hashlib import sha256
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from kernel.canonical import JsonValue, canonical_bytes
 from kernel.clock import parse_time
@@ -16,11 +16,12 @@ from ledger.errors import EntryUnknown
 from ledger.fsck_reading import Findings, entries_of
 from ledger.journal import RESERVED
 from ledger.problems import Problem, Progress, quiet
-from ledger.records import Records
+from ledger.records import Records, Row
 from license_service.facts import read_facts
 from license_service.sources import ANSWERED
 from license_service.tables import license_events, license_snapshots, licenses
 from storage.database import Database, ReadTx
+from storage.database.prepared import Prepared
 
 _SENTENCES = {
     "license_row": (
@@ -40,6 +41,11 @@ _SENTENCES = {
         "the row of a kept answer does not agree with its record: {detail}",
     ),
 }
+_SEQUENCES = Prepared(
+    select(license_events.c.sequence)
+    .where(license_events.c.license_id == bindparam("license"))
+    .order_by(license_events.c.sequence)
+)
 
 
 def fsck(database: Database, records: Records, progress: Progress = quiet) -> list[Problem]:
@@ -69,7 +75,8 @@ class _Check:
         self._database = database
         self._records = records
 
-    def license(self, tx: ReadTx, license_id: str) -> None:
+    def license(self, tx: ReadTx, row: Row) -> None:
+        license_id = row["license_id"]
         try:
             facts = read_facts(tx, self._records, license_id)
             history = self._records.history(tx, license_id)
@@ -80,32 +87,19 @@ class _Check:
             code = "license_row" if fields else "license_record"
             self.found.add(code, license_id, str(fields) if fields else error.code)
             return
-        row = tx.one(
-            select(licenses.c.version, licenses.c.created_at).where(
-                licenses.c.license_id == license_id
-            )
-        )
-        if row is None:
-            return  # gone since it was listed
         wrong = [name for name in facts.disagreements if name != "events"]
         # Every record raises the version by one.
         wrong += ["version"] if row["version"] != len(history) else []
         wrong += ["created_at"] if row["created_at"] != history[0].at else []
         self.found.columns("license_row", license_id, wrong)
-        sequences = tx.execute(
-            select(license_events.c.sequence)
-            .where(license_events.c.license_id == license_id)
-            .order_by(license_events.c.sequence)
-        ).scalars()
-        unsteady = list(sequences) != list(range(1, len(facts.history) + 1))
+        sequences = [one["sequence"] for one in _SEQUENCES.all(tx, {"license": license_id})]
+        unsteady = sequences != list(range(1, len(facts.history) + 1))
         wrong = ["sequence"] if unsteady else []
         wrong += ["events"] if "events" in facts.disagreements else []
         self.found.columns("license_event", license_id, wrong)
 
-    def answer(self, tx: ReadTx, entry_id: str) -> None:
-        row = tx.one(select(license_snapshots).where(license_snapshots.c.entry_id == entry_id))
-        if row is None:
-            return
+    def answer(self, tx: ReadTx, row: Row) -> None:
+        entry_id = row["entry_id"]
         try:
             record = self._records.open(tx, entry_id)
         except EntryUnknown:

@@ -8,7 +8,7 @@ and may run beside a server: what is made meanwhile may be missed, never reporte
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Column, func, select
+from sqlalchemy import Column, bindparam, func, select
 
 from kernel.canonical import JsonValue
 from kernel.clock import parse_time
@@ -45,16 +45,25 @@ from materials_api.tables import (
     verifications,
 )
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
 from storage.tables import objects
 
 _REGISTERED = "material.registered"
-# Things with records of their own, and their state if they have one.
-_THINGS: tuple[tuple[IdKind, "Column[Any]", "Column[Any] | None"], ...] = (
-    (IdKind.MATERIAL, materials.c.material_id, materials.c.status),
-    (IdKind.CASE, cases.c.case_id, cases.c.state),
-    (IdKind.TASK, tasks.c.task_id, tasks.c.state),
-    (IdKind.GRANT, grants.c.grant_id, grants.c.status),
-    (IdKind.VERIFICATION, verifications.c.verification_id, None),
+# Things with records of their own.
+_THINGS: tuple[tuple[IdKind, "Column[Any]"], ...] = (
+    (IdKind.MATERIAL, materials.c.material_id),
+    (IdKind.CASE, cases.c.case_id),
+    (IdKind.TASK, tasks.c.task_id),
+    (IdKind.GRANT, grants.c.grant_id),
+    (IdKind.VERIFICATION, verifications.c.verification_id),
+)
+_PARTIES = Prepared(
+    select(material_parties).where(material_parties.c.material_id == bindparam("material"))
+)
+_FILES = Prepared(
+    select(material_files)
+    .where(material_files.c.material_id == bindparam("material"))
+    .order_by(material_files.c.position)
 )
 
 
@@ -65,7 +74,7 @@ def fsck(room: MaterialsRoom, progress: Progress = quiet) -> list[Problem]:
     """
     found = Findings(SENTENCES)
     database = room.database
-    keys = (*(key for _, key, _ in _THINGS), objects.c.object_key, uploads.c.upload_id)
+    keys = (*(key for _, key in _THINGS), objects.c.object_key, uploads.c.upload_id)
     total = 0
     with found.guarded("materials"), database.read() as tx:
         total = sum(int(tx.scalar(select(func.count()).select_from(key.table))) for key in keys)
@@ -81,10 +90,8 @@ def fsck(room: MaterialsRoom, progress: Progress = quiet) -> list[Problem]:
     grant = GrantCheck(room, found, room.clock.now())
     thing = ThingCheck(room, found)
     content = ObjectCheck(room, found)
-    for kind, key, state in _THINGS:
+    for kind, key in _THINGS:
         found.strays(database, kind, key)
-        if state is not None:
-            found.each(database, key, _StateCheck(room, found, key, state).state)
     _lost_documents(room, found)
     found.each(database, materials.c.material_id, kept.material, tell)
     found.each(database, cases.c.case_id, case.case, tell)
@@ -108,41 +115,15 @@ def fsck(room: MaterialsRoom, progress: Progress = quiet) -> list[Problem]:
     return found.problems
 
 
-class _StateCheck:
-    """The state in a row is the `status` of the newest record."""
-
-    def __init__(
-        self, room: MaterialsRoom, found: Findings, key: "Column[Any]", state: "Column[Any]"
-    ) -> None:
-        self._records = room.ledger.records
-        self._found = found
-        self._key = key
-        self._query = select(state)
-
-    def state(self, tx: ReadTx, entity: str) -> None:
-        state = tx.scalar(self._query.where(self._key == entity))
-        try:
-            latest = self._records.latest(tx, entity)
-        except (EntryUnknown, RecordErased):
-            return  # named elsewhere: as a row without a record, or an erased material
-        except CodedError as error:
-            self._found.add("state_differs", entity, error.code)
-            return
-        if latest.body.get("status") != state and state is not None:
-            self._found.add("state_differs", entity, str(state))
-
-
 class _MaterialCheck:
     def __init__(self, room: MaterialsRoom, found: Findings) -> None:
         self._room = room
         self._found = found
         self.contents: list[Content] = []  # what is to be hashed afterwards
 
-    def material(self, tx: ReadTx, material_id: str) -> None:
+    def material(self, tx: ReadTx, row: Row) -> None:
         """One material with its parties and files."""
-        row = tx.one(select(materials).where(materials.c.material_id == material_id))
-        if row is None:
-            return  # gone since it was listed
+        material_id = row["material_id"]
         try:
             history = self._room.ledger.records.history(tx, material_id)
         except EntryUnknown:
@@ -166,14 +147,13 @@ class _MaterialCheck:
         self._found.columns("material_row", material_id, wrong)
 
     def _parties(self, tx: ReadTx, first: OpenedRecord) -> list[str]:
-        query = select(material_parties).where(material_parties.c.material_id == first.entity)
-        stored = {(one["party_id"], one["role"]) for one in tx.all(query)}
+        rows = _PARTIES.all(tx, {"material": first.entity})
+        stored = {(one["party_id"], one["role"]) for one in rows}
         told = {(one["party"], one["role"]) for one in _list(first.body["parties"])}
         return [] if stored == told else ["parties"]
 
     def _files(self, tx: ReadTx, first: OpenedRecord) -> list[str]:
-        query = select(material_files).where(material_files.c.material_id == first.entity)
-        rows = tx.all(query.order_by(material_files.c.position))
+        rows = _FILES.all(tx, {"material": first.entity})
         files = _list(first.body["files"])
         if len(rows) != len(files):
             return ["files"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Table, bindparam, select
 
 from kernel.canonical import JsonValue
 from kernel.errors import CodedError
@@ -29,11 +29,11 @@ from materials_api.tables import (
     case_documents,
     case_events,
     case_requirements,
-    cases,
     materials,
     verifications,
 )
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
 
 _CASE_FIELDS = (
     "number",
@@ -52,6 +52,17 @@ _IMPORTED = "case.imported"
 _SLIP = DocumentKind.VERIFICATION_SLIP.value
 # Documents with records of their own: commitments, and letters with their answers.
 _OWN = (DocumentKind.COMMITMENT.value, DocumentKind.ASSISTANCE_LETTER.value)
+
+
+def _of_case(table: Table) -> Prepared:
+    return Prepared(select(table).where(table.c.case_id == bindparam("case")))
+
+
+_EVENTS = _of_case(case_events)
+_VERIFICATIONS = _of_case(verifications)
+_MATERIALS = _of_case(materials)
+_DOCUMENTS = _of_case(case_documents)
+_REQUIREMENTS = _of_case(case_requirements)
 
 
 @dataclass(slots=True)
@@ -75,11 +86,9 @@ class CaseCheck:
         self._found = found
         self._uses = UseCheck(room, found)
 
-    def case(self, tx: ReadTx, case_id: str) -> None:
+    def case(self, tx: ReadTx, row: Row) -> None:
         """Check one case with all that belongs to it, in one snapshot."""
-        row = tx.one(select(cases).where(cases.c.case_id == case_id))
-        if row is None:
-            return  # gone since it was listed
+        case_id = row["case_id"]
         try:
             history = self._records.history(tx, case_id)
         except EntryUnknown:
@@ -87,6 +96,8 @@ class CaseCheck:
         except CodedError as error:
             self._found.add("case_record", case_id, error.code)
             return
+        if history[-1].body.get("status") != row["state"]:
+            self._found.add("state_differs", case_id, str(row["state"]))
         self._found.compare("case_row", case_id, row, _case(history))
         events = _events(history)
         self._events(tx, case_id, events)
@@ -99,7 +110,7 @@ class CaseCheck:
         self._requirements(tx, case_id, told)
 
     def _events(self, tx: ReadTx, case_id: str, events: Sequence[Mapping[str, object]]) -> None:
-        rows = tx.all(select(case_events).where(case_events.c.case_id == case_id))
+        rows = _EVENTS.all(tx, {"case": case_id})
         by_number = {row["sequence"]: row for row in rows}
         for number, event in enumerate(events, start=1):
             row = by_number.pop(number, None)
@@ -120,8 +131,7 @@ class CaseCheck:
             told.where[key] = f"{case_id}/{number}"
 
     def _verifications(self, tx: ReadTx, case_id: str, told: _Told) -> None:
-        query = select(verifications).where(verifications.c.case_id == case_id)
-        for row in tx.all(query.order_by(verifications.c.at, verifications.c.verification_id)):
+        for row in _VERIFICATIONS.all(tx, {"case": case_id}):
             where = row["verification_id"]
             record = self._open(tx, row["entry_id"], where)
             if record is None:
@@ -145,7 +155,7 @@ class CaseCheck:
 
     def _materials(self, tx: ReadTx, case_id: str, told: _Told) -> None:
         """Materials of this case that were brought to meet a requirement."""
-        for row in tx.all(select(materials).where(materials.c.case_id == case_id)):
+        for row in _MATERIALS.all(tx, {"case": case_id}):
             material_id = row["material_id"]
             try:
                 first = self._records.open(tx, row["entry_id"])
@@ -164,7 +174,7 @@ class CaseCheck:
 
     def _documents(self, tx: ReadTx, case_id: str, told: _Told) -> None:
         left = dict(told.documents)
-        for row in tx.all(select(case_documents).where(case_documents.c.case_id == case_id)):
+        for row in _DOCUMENTS.all(tx, {"case": case_id}):
             where = row["document_id"]
             if row["kind"] in _OWN:
                 self._own_document(tx, case_id, row, told)
@@ -210,7 +220,7 @@ class CaseCheck:
 
     def _requirements(self, tx: ReadTx, case_id: str, told: _Told) -> None:
         left = dict(told.met)
-        rows = tx.all(select(case_requirements).where(case_requirements.c.case_id == case_id))
+        rows = _REQUIREMENTS.all(tx, {"case": case_id})
         numbers: dict[str, list[tuple[int, int]]] = defaultdict(list)
         order = places(tx, list(told.entry.values()))
         for row in rows:

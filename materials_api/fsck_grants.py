@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from kernel.errors import CodedError
 from kernel.ids import IdKind
@@ -14,11 +14,25 @@ from materials_api.fsck_uses import RELEASED, UseCheck
 from materials_api.grant_lifecycle import GrantState
 from materials_api.grant_records import Grant, read_grant
 from materials_api.room import MaterialsRoom
-from materials_api.tables import grant_items, grants, material_files, tickets, verifications
+from materials_api.tables import grant_items, material_files, tickets, verifications
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
 
 _MAC_BYTES = 32
 _LONGEST_TICKET = timedelta(hours=1)  # whatever the limit was when it was issued
+
+_ITEMS = Prepared(select(grant_items).where(grant_items.c.grant_id == bindparam("grant")))
+_FILE = Prepared(
+    select(material_files.c.size).where(
+        material_files.c.material_id == bindparam("material"),
+        material_files.c.position == bindparam("position"),
+    )
+)
+_VERIFICATION = Prepared(
+    select(verifications.c.item, verifications.c.outcome).where(
+        verifications.c.verification_id == bindparam("verification")
+    )
+)
 
 
 class GrantCheck:
@@ -30,11 +44,9 @@ class GrantCheck:
         self._uses = UseCheck(room, found)
         self._now = now
 
-    def grant(self, tx: ReadTx, grant_id: str) -> None:
+    def grant(self, tx: ReadTx, row: Row) -> None:
         """One grant with its items."""
-        row = tx.one(select(grants).where(grants.c.grant_id == grant_id))
-        if row is None:
-            return  # gone since it was listed
+        grant_id = row["grant_id"]
         try:
             history = self._records.history(tx, grant_id)
             grant, _ = read_grant(row, history[-1])
@@ -48,16 +60,14 @@ class GrantCheck:
         wrong = [name for name, told in expected.items() if row[name] != told]
         wrong += self._code(row, grant)
         self._found.columns("grant_row", grant_id, wrong)
-        rows = tx.all(select(grant_items).where(grant_items.c.grant_id == grant_id))
+        rows = _ITEMS.all(tx, {"grant": grant_id})
         stored = {one["item"]: one["approved"] for one in rows}
         if stored != {one.item: one.item in grant.approved for one in grant.items}:
             self._found.add("grant_row", grant_id, "items")
 
-    def ticket(self, tx: ReadTx, ticket_id: str) -> None:
+    def ticket(self, tx: ReadTx, row: Row) -> None:
         """One download ticket; once used, it has a record."""
-        row = tx.one(select(tickets).where(tickets.c.ticket_id == ticket_id))
-        if row is None:
-            return
+        ticket_id = row["ticket_id"]
         expected: dict[str, object] = {"used_at": None}
         try:
             record = self._records.latest(tx, ticket_id)
@@ -105,20 +115,11 @@ class GrantCheck:
         secret = row["secret_sha256"]
         if not isinstance(secret, bytes) or len(secret) != sha256().digest_size:
             wrong.append("secret_sha256")
-        file = tx.one(
-            select(material_files.c.size).where(
-                material_files.c.material_id == row["material_id"],
-                material_files.c.position == row["position"],
-            )
-        )
-        if file is None:
+        place = {"material": row["material_id"], "position": row["position"]}
+        if _FILE.one(tx, place) is None:
             wrong.append("material_id")
         if row["verification_id"] is not None:
-            rested = tx.one(
-                select(verifications.c.item, verifications.c.outcome).where(
-                    verifications.c.verification_id == row["verification_id"]
-                )
-            )
+            rested = _VERIFICATION.one(tx, {"verification": row["verification_id"]})
             if rested is None or tuple(rested.values()) != (row["material_id"], "allowed"):
                 wrong.append("verification_id")
         if not row["issued_at"] < row["expires_at"] <= row["issued_at"] + _LONGEST_TICKET:

@@ -4,7 +4,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
@@ -16,11 +16,12 @@ from materials_api.fsck_sentences import problem
 from materials_api.room import MaterialsRoom
 from materials_api.tables import cases, erasures, material_files, materials, uploads
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
 from storage.errors import KeyMissing, ObjectMissing
 from storage.objects import registry
 from storage.tables import objects
 
-_FILE = (
+_FILE = Prepared(
     select(
         material_files.c.material_id,
         material_files.c.size,
@@ -32,6 +33,13 @@ _FILE = (
     .join(materials, materials.c.material_id == material_files.c.material_id)
     .join(cases, cases.c.case_id == materials.c.case_id)
     .outerjoin(erasures, erasures.c.material_id == material_files.c.material_id)
+    .where(material_files.c.object_key == bindparam("key"))
+)
+_UPLOAD = Prepared(
+    select(uploads.c.created_at, uploads.c.used_at).where(uploads.c.object_key == bindparam("key"))
+)
+_OBJECT = Prepared(
+    select(objects.c.size, objects.c.claimed_by).where(objects.c.object_key == bindparam("key"))
 )
 
 
@@ -53,16 +61,16 @@ class ObjectCheck:
         self._found = found
         self.waiting: list[Content] = []  # content of uploads, to be hashed
 
-    def object(self, tx: ReadTx, object_key: str) -> None:
+    def object(self, tx: ReadTx, row: Row) -> None:
         """One row of `objects` against the rows that refer to it.
 
         What the archive room claimed is checked there.
         """
-        row = tx.one(select(objects).where(objects.c.object_key == object_key))
-        if row is None or is_id(str(row["claimed_by"]), IdKind.EXPORT):
+        if is_id(str(row["claimed_by"]), IdKind.EXPORT):
             return
-        file = tx.one(_FILE.where(material_files.c.object_key == object_key))
-        upload = tx.one(select(uploads).where(uploads.c.object_key == object_key))
+        object_key = row["object_key"]
+        file = _FILE.one(tx, {"key": object_key})
+        upload = _UPLOAD.one(tx, {"key": object_key})
         if file is None and (row["claimed_by"] is not None or upload is None):
             self._found.add("object_unused", object_key)
             return
@@ -70,14 +78,11 @@ class ObjectCheck:
             self._found.add("object_owner", object_key)
         self._found.columns("object_row", object_key, self._contradictions(row, file, upload))
 
-    def upload(self, tx: ReadTx, upload_id: str) -> None:
+    def upload(self, tx: ReadTx, row: Row) -> None:
         """One upload against its object, and against the material that it became."""
-        row = tx.one(select(uploads).where(uploads.c.upload_id == upload_id))
-        if row is None:
-            return  # swept or erased since it was listed
-        object_key = row["object_key"]
-        stored = tx.one(select(objects.c.size).where(objects.c.object_key == object_key))
-        file = tx.one(_FILE.where(material_files.c.object_key == object_key))
+        upload_id, object_key = row["upload_id"], row["object_key"]
+        stored = _OBJECT.one(tx, {"key": object_key})
+        file = _FILE.one(tx, {"key": object_key})
         expected: dict[str, object] = {"object_key": object_key if stored is not None else None}
         if stored is not None:
             expected["size"] = stored["size"]
@@ -145,10 +150,8 @@ class ObjectCheck:
         try:
             with self._room.database.read() as tx:
                 ref = registry.ref(tx, content.object_key)
-                owner = tx.scalar(
-                    select(objects.c.claimed_by).where(objects.c.object_key == content.object_key)
-                )
-            if owner != content.owner:
+                stored = _OBJECT.one(tx, {"key": content.object_key})
+            if stored is None or stored["claimed_by"] != content.owner:
                 return problem("object_owner", content.where)
             digests = objects_.rehash(ref, sm3=True)
             objects_.rehash_cipher(ref)
@@ -163,7 +166,5 @@ class ObjectCheck:
 
     def _still_waits(self, content: Content) -> bool:
         with self._room.database.read() as tx:
-            row = tx.one(
-                select(uploads.c.used_at).where(uploads.c.object_key == content.object_key)
-            )
+            row = _UPLOAD.one(tx, {"key": content.object_key})
         return row is not None and row["used_at"] is None

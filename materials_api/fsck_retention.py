@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import bindparam, or_, select
 
 from ledger.records import Row
 from materials_api.cases import CaseView, rules_of, view_of
@@ -12,6 +12,28 @@ from materials_api.retention import retained_until
 from materials_api.room import MaterialsRoom
 from materials_api.tables import case_requirements, cases
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
+
+_ACCEPTED = Prepared(
+    select(cases).where(
+        cases.c.accepted_at.is_not(None),
+        or_(
+            cases.c.case_id == bindparam("case"),
+            cases.c.case_id.in_(
+                select(case_requirements.c.case_id).where(
+                    case_requirements.c.item == bindparam("material")
+                )
+            ),
+        ),
+    )
+)
+_USES = Prepared(
+    select(case_requirements.c.requirement, case_requirements.c.at).where(
+        case_requirements.c.case_id == bindparam("case"),
+        case_requirements.c.item == bindparam("material"),
+        case_requirements.c.route != bindparam("upload"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +56,8 @@ def retention_of(room: MaterialsRoom, tx: ReadTx, material: Row) -> Bounds:
     At acceptance the material's own type counts, afterwards that of the requirement
     it was verified for. The rows of cases are checked on their own.
     """
-    material_id = material["material_id"]
-    using = select(case_requirements.c.case_id).where(case_requirements.c.item == material_id)
-    rows = tx.all(
-        select(cases).where(
-            cases.c.accepted_at.is_not(None),
-            or_(cases.c.case_id == material["case_id"], cases.c.case_id.in_(using)),
-        )
-    )
+    asked = {"material": material["material_id"], "case": material["case_id"]}
+    rows = _ACCEPTED.all(tx, asked)
     least: list[datetime] = []
     most: list[datetime] = []
     for row in rows:
@@ -60,13 +76,8 @@ def _of_case(
     if case.case_id == material["case_id"]:
         return own, own
     ends: list[tuple[datetime, datetime]] = []
-    for use in tx.all(
-        select(case_requirements.c.requirement, case_requirements.c.at).where(
-            case_requirements.c.case_id == case.case_id,
-            case_requirements.c.item == material["material_id"],
-            case_requirements.c.route != UPLOAD,
-        )
-    ):
+    asked = {"case": case.case_id, "material": material["material_id"], "upload": UPLOAD}
+    for use in _USES.all(tx, asked):
         rule = matter.requirement(case.variant, use["requirement"])
         later = retained_until(accepted, matter, catalogue.type(rule.type))
         if use["at"] < accepted:

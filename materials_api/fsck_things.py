@@ -5,14 +5,14 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Column, func, select
+from sqlalchemy import Column, bindparam, func, select
 
 from kernel.canonical import JsonValue
 from kernel.clock import parse_time
 from kernel.errors import CodedError
 from ledger.errors import EntryUnknown
 from ledger.fsck_reading import Findings, entries_of, places
-from ledger.records import OpenedRecord
+from ledger.records import OpenedRecord, Row
 from ledger.tables import ledger_entries
 from materials_api.back_file_rows import ORIGIN
 from materials_api.material_lifecycle import MaterialState
@@ -26,15 +26,26 @@ from materials_api.tables import (
     materials,
     party_events,
     register_facts,
-    tasks,
 )
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
 
 _HAPPENED = "party.event"
 _LOADED = "register.loaded"
 _ADOPTED = "catalogue.changed"
 _ERASE = "material.erase"
 _KEY_BYTES = 32
+_IMPORTED = Prepared(
+    select(materials.c.registered_at.label("at"), func.sum(material_files.c.size).label("bytes"))
+    .join(material_files, material_files.c.material_id == materials.c.material_id)
+    .where(materials.c.material_id == bindparam("material"))
+    .group_by(materials.c.registered_at)
+)
+_ENTRIES = Prepared(
+    select(ledger_entries.c.kind, ledger_entries.c.at, ledger_entries.c.erased_at)
+    .where(ledger_entries.c.entity == bindparam("entity"), ledger_entries.c.public.is_(False))
+    .order_by(ledger_entries.c.position)
+)
 
 
 class ThingCheck:
@@ -43,10 +54,8 @@ class ThingCheck:
         self._database = room.database
         self._found = found
 
-    def task(self, tx: ReadTx, task_id: str) -> None:
-        row = tx.one(select(tasks).where(tasks.c.task_id == task_id))
-        if row is None:
-            return  # gone since it was listed
+    def task(self, tx: ReadTx, row: Row) -> None:
+        task_id = row["task_id"]
         try:
             history = self._records.history(tx, task_id)
         except EntryUnknown:
@@ -60,16 +69,16 @@ class ThingCheck:
             "case_id": body.get("case"),
             "item": body.get("item"),
             "department": body.get("department"),
+            "state": history[-1].body.get("status"),
             "created_at": history[0].at,
             "done_at": history[1].at if len(history) > 1 else None,
             "entry_id": history[0].entry_id,
         }
         self._found.compare("task_row", task_id, row, expected)
 
-    def party_event(self, tx: ReadTx, entry_id: str) -> None:
-        row = tx.one(select(party_events).where(party_events.c.entry_id == entry_id))
-        record = self._open(tx, entry_id, f"party_events/{entry_id}")
-        if row is None or record is None:
+    def party_event(self, tx: ReadTx, row: Row) -> None:
+        record = self._open(tx, row["entry_id"], f"party_events/{row['entry_id']}")
+        if record is None:
             return
         body = record.body
         expected = {
@@ -79,10 +88,9 @@ class ThingCheck:
         }
         self._found.compare("party_event", record.entity, row, expected)
 
-    def register_fact(self, tx: ReadTx, entry_id: str) -> None:
-        row = tx.one(select(register_facts).where(register_facts.c.entry_id == entry_id))
-        record = self._open(tx, entry_id, f"register_facts/{entry_id}")
-        if row is None or record is None:
+    def register_fact(self, tx: ReadTx, row: Row) -> None:
+        record = self._open(tx, row["entry_id"], f"register_facts/{row['entry_id']}")
+        if record is None:
             return
         history = self._records.history(tx, record.entity)
         expected = {
@@ -138,21 +146,10 @@ class ThingCheck:
                 found[bytes.fromhex(str(record.body["sha256"]))] = record
         return found
 
-    def imported_row(self, tx: ReadTx, row_key: bytes) -> None:
-        row = tx.one(select(imported_rows).where(imported_rows.c.row_key == row_key))
-        if row is None:
-            return
-        material_id = row["material_id"]
-        size = tx.scalar(
-            select(func.sum(material_files.c.size)).where(
-                material_files.c.material_id == material_id
-            )
-        )
-        at = tx.scalar(
-            select(materials.c.registered_at).where(materials.c.material_id == material_id)
-        )
-        expected = {"bytes": size, "at": at}
-        wrong = [name for name, value in expected.items() if row[name] != value]
+    def imported_row(self, tx: ReadTx, row: Row) -> None:
+        row_key, material_id = row["row_key"], row["material_id"]
+        told = _IMPORTED.one(tx, {"material": material_id}) or {"at": None, "bytes": None}
+        wrong = [name for name, value in told.items() if row[name] != value]
         # Made with a secret key from paths that are not kept: only its form can be checked.
         wrong += [] if isinstance(row_key, bytes) and len(row_key) == _KEY_BYTES else ["row_key"]
         self._found.columns("import_row", f"imported_rows/{material_id}", wrong)
@@ -173,17 +170,10 @@ class ThingCheck:
             if times > 1 or one not in recorded:
                 self._found.add("row_without_record", f"imported_rows/{one}")
 
-    def erasure(self, tx: ReadTx, material_id: str) -> None:
+    def erasure(self, tx: ReadTx, row: Row) -> None:
         """What the ledger's rows say of when it was asked for and when it was sealed."""
-        row = tx.one(select(erasures).where(erasures.c.material_id == material_id))
-        if row is None:
-            return
-        columns = ledger_entries.c
-        entries = tx.all(
-            select(columns.kind, columns.at, columns.erased_at)
-            .where(columns.entity == material_id, columns.public.is_(False))
-            .order_by(columns.position)
-        )
+        material_id = row["material_id"]
+        entries = _ENTRIES.all(tx, {"entity": material_id})
         asked: list[datetime] = [one["at"] for one in entries if one["kind"] == _ERASE]
         expected = {
             "requested_at": asked[-1] if asked else None,

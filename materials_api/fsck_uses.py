@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from kernel.canonical import JsonValue
 from kernel.ids import IdKind, is_id
@@ -13,12 +13,21 @@ from license_service.tables import licenses
 from materials_api.room import MaterialsRoom
 from materials_api.tables import material_parties, uses
 from storage.database import ReadTx
+from storage.database.prepared import Prepared
 
 RELEASED = "download.released"
 _VERIFIED = {"verification.allowed": "verified", "verification.denied": "denied"}
 # Exports are records of the archive room, which checks their lines itself.
 _EXPORTED = "case.exported"
 _KINDS = (*_VERIFIED, RELEASED, _EXPORTED)
+
+_LINES = Prepared(select(uses).where(uses.c.entry_id == bindparam("entry")))
+_PARTIES = Prepared(
+    select(material_parties.c.party_id.label("holder")).where(
+        material_parties.c.material_id == bindparam("item")
+    )
+)
+_HOLDER = Prepared(select(licenses.c.holder).where(licenses.c.license_id == bindparam("item")))
 
 
 class UseCheck:
@@ -56,7 +65,7 @@ class UseCheck:
     ) -> None:
         left = set(holders)
         where = f"uses/{record.entry_id}"
-        for row in tx.all(select(uses).where(uses.c.entry_id == record.entry_id)):
+        for row in _LINES.all(tx, {"entry": record.entry_id}):
             if row["holder"] in left:
                 left.remove(row["holder"])
                 self._found.compare("use_row", where, row, expected)
@@ -80,10 +89,11 @@ def _line(record: OpenedRecord, *, verification: JsonValue, basis: JsonValue) ->
 def holders_of(tx: ReadTx, body: Mapping[str, JsonValue]) -> set[str]:
     """Whose item a record speaks of; the rows asked here are checked on their own."""
     item = str(body.get("item"))
-    query = select(material_parties.c.party_id).where(material_parties.c.material_id == item)
-    if is_id(item, IdKind.LICENSE):
-        query = select(licenses.c.holder).where(licenses.c.license_id == item)
-    elif not is_id(item, IdKind.MATERIAL):
+    if is_id(item, IdKind.MATERIAL):
+        rows = _PARTIES.all(tx, {"item": item})
+    elif is_id(item, IdKind.LICENSE):
+        rows = _HOLDER.all(tx, {"item": item})
+    else:
         subject = body.get("subject")  # of a data check
         return {subject} if isinstance(subject, str) else set()
-    return set(tx.execute(query).scalars())
+    return {row["holder"] for row in rows}

@@ -6,7 +6,7 @@ records and remembers the answer. If something changed meanwhile, the whole
 call starts again with fresh facts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,7 +36,7 @@ from materials_api.verification_store import (
 )
 from storage import audit
 from storage.database import WriteTx
-from storage.idempotency import Reply, RequestKey, once, remembered
+from storage.idempotency import Reply, RequestKey, remembered, remembering
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +75,47 @@ def verify(
     is not the caller's, an item that the case has nothing to do with.
     `VerificationContended` when what it rests on changed at every attempt.
     """
+    for work in attempts(room, at, principal, wanted, render, key):
+        try:
+            return room.database.write(work)
+        except Stale:
+            continue
+    raise VerificationContended()
+
+
+def attempts(
+    room: MaterialsRoom,
+    at: datetime,
+    principal: Principal,
+    wanted: Verify,
+    render: Render,
+    key: RequestKey | None = None,
+) -> Iterator[Callable[[WriteTx], Reply]]:
+    """The units of work of `verify`, each from fresh facts: commit one, and ask for the
+    next only if it raised `Stale`. For callers that wait for the commit on a loop."""
     check_call(room, wanted.items)
     basis = checked_basis(wanted.basis)
     looked = Looked()
     for _ in range(room.limits.grants.verification_attempts):
+        refused: CodedError | None = None
         with room.database.read() as tx:
             known = None if key is None else remembered(tx, key)
-            if known is not None:
-                return known
-            try:
-                gathered = gather(room, tx, at, principal, wanted.case_id, wanted.items)
-            except (NotFound, NotPermitted) as error:
-                refused: CodedError = error
-                gathered = None
-        if gathered is None:
+            if known is None:
+                try:
+                    gathered = gather(room, tx, at, principal, wanted.case_id, wanted.items)
+                except (NotFound, NotPermitted) as error:
+                    refused = error
+        if known is not None:
+            reply = known
+            yield lambda _: reply
+            return
+        if refused is not None:
             note_refusal(room, at, principal, wanted.case_id, refused)
             raise refused
         verdicts = [_decide(room, at, gathered, item, basis, looked) for item in gathered.items]
-        try:
-            return once(
-                room.database,
-                at,
-                key,
-                _commit(room, at, principal, gathered, basis, verdicts, render),
-            )
-        except Stale:
-            looked.answers.clear()  # a licence may be what changed
-    raise VerificationContended()
+        work = _commit(room, at, principal, gathered, basis, verdicts, render)
+        yield remembering(at, key, work)
+        looked.answers.clear()  # a licence may be what changed
 
 
 def check_call(room: MaterialsRoom, items: Sequence[AskedItem]) -> None:

@@ -84,10 +84,8 @@ class _Check:
         self._vault = vault
         self._records = records
 
-    def party(self, tx: ReadTx, party_id: str) -> None:
-        row = tx.one(select(parties).where(parties.c.party_id == party_id))
-        if row is None:
-            return  # gone since it was listed
+    def party(self, tx: ReadTx, row: Row) -> None:
+        party_id = row["party_id"]
         try:
             history = self._records.history(tx, party_id)
         except RecordErased:
@@ -114,10 +112,8 @@ class _Check:
         }
         self.found.compare("party_row", party_id, row, expected)
 
-    def capacity(self, tx: ReadTx, capacity_id: str) -> None:
-        row = tx.one(select(capacities).where(capacities.c.capacity_id == capacity_id))
-        if row is None:
-            return
+    def capacity(self, tx: ReadTx, row: Row) -> None:
+        capacity_id = row["capacity_id"]
         try:
             history = self._records.history(tx, capacity_id)
         except EntryUnknown:
@@ -131,11 +127,9 @@ class _Check:
             return
         self.found.compare("capacity_row", capacity_id, row, _capacity(history))
 
-    def credential(self, tx: ReadTx, credential_id: str) -> None:
-        row = tx.one(select(credentials).where(credentials.c.credential_id == credential_id))
-        if row is not None:
-            wrong = (name for name, good in _contradictions(tx, row).items() if not good)
-            self.found.columns("credential_row", credential_id, wrong)
+    def credential(self, tx: ReadTx, row: Row) -> None:
+        wrong = (name for name, good in _contradictions(tx, row).items() if not good)
+        self.found.columns("credential_row", row["credential_id"], wrong)
 
 
 def _erased(tx: ReadTx, party_id: str) -> dict[str, object]:

@@ -8,9 +8,10 @@ reading has no such witness.
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Table, func, select
+from sqlalchemy import bindparam, func, select
 
 from kernel.ids import IdKind, is_id
 from kernel.principals import Role
@@ -34,6 +35,7 @@ from materials_api.tables import (
 )
 from parties.tables import credentials
 from storage.database import Database, ReadTx
+from storage.database.prepared import Prepared
 from storage.tables import audit
 
 LOCAL = "local"  # the operator at the machine, who has no credential
@@ -83,13 +85,28 @@ _ACTIONS: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 _RECORDED = frozenset(action for actions in _ACTIONS.values() for action in actions)
 # Of these things the audit row names the case that their row names.
-_CASES: Mapping[IdKind, tuple[Table, "Column[Any]"]] = {
-    IdKind.CASE: (cases, cases.c.case_id),
-    IdKind.MATERIAL: (materials, materials.c.material_id),
-    IdKind.VERIFICATION: (verifications, verifications.c.verification_id),
-    IdKind.DOCUMENT: (case_documents, case_documents.c.document_id),
-    IdKind.TASK: (tasks, tasks.c.task_id),
+_CASES: Mapping[IdKind, Prepared] = {
+    kind: Prepared(select(key.table.c.case_id).where(key == bindparam("id")))
+    for kind, key in (
+        (IdKind.CASE, cases.c.case_id),
+        (IdKind.MATERIAL, materials.c.material_id),
+        (IdKind.VERIFICATION, verifications.c.verification_id),
+        (IdKind.DOCUMENT, case_documents.c.document_id),
+        (IdKind.TASK, tasks.c.task_id),
+    )
 }
+_KINDS = Prepared(
+    select(ledger_entries.c.kind).where(
+        ledger_entries.c.entity == bindparam("entity"), ledger_entries.c.at == bindparam("at")
+    )
+)
+_CREDENTIAL = Prepared(select(credentials).where(credentials.c.credential_id == bindparam("id")))
+_VERIFICATION = Prepared(
+    select(verifications).where(verifications.c.verification_id == bindparam("id"))
+)
+_TICKET = Prepared(select(tickets).where(tickets.c.ticket_id == bindparam("id")))
+_UPLOAD = Prepared(select(uploads).where(uploads.c.upload_id == bindparam("id")))
+_NOTED = Prepared(select(audit.c.at, audit.c.action).where(audit.c.entity == bindparam("entity")))
 _WRONG_CODE = "wrong_code"
 _REDEEM = "grant.redeem"
 
@@ -102,25 +119,19 @@ class AuditCheck:
         self._database = database
         self._credentials: dict[str, Row | None] = {}
 
-    def row(self, tx: ReadTx, number: int) -> None:
+    def row(self, tx: ReadTx, row: Row) -> None:
         """One audit row against the record, the credential and the rows that it names."""
-        row = tx.one(select(audit).where(audit.c.id == number))
-        if row is None:
-            return
         wrong = self._actor(tx, row)
         entity, action = row["entity"], row["action"]
         refused = action == "verification" and not is_id(str(entity), IdKind.VERIFICATION)
         failed = action == _REDEEM and row["outcome"] != "done"
         if action in _RECORDED and not refused and not failed:
-            columns = ledger_entries.c
-            kinds = tx.execute(
-                select(columns.kind).where(columns.entity == entity, columns.at == row["at"])
-            ).scalars()
-            if not any(action in _ACTIONS.get(kind, ()) for kind in kinds):
+            beside = _KINDS.all(tx, {"entity": entity, "at": row["at"]})
+            if not any(action in _ACTIONS.get(one["kind"], ()) for one in beside):
                 wrong.append("action, entity or at")
         wrong += self._case(tx, row)
         wrong += self._witness(tx, row)
-        self.found.columns("audit_row", f"audit/{number}", dict.fromkeys(wrong))
+        self.found.columns("audit_row", f"audit/{row['id']}", dict.fromkeys(wrong))
 
     def entries(self) -> None:
         """Every record that is written together with an audit row must still have it."""
@@ -141,19 +152,13 @@ class AuditCheck:
                 if actions.isdisjoint(_ACTIONS[row["kind"]]):
                     self.found.add("audit_missing", str(row["entity"]), str(row["kind"]))
 
-    def uploads(self, tx: ReadTx, upload_id: str) -> None:
+    def upload(self, tx: ReadTx, row: Row) -> None:
         """Every upload was noted when it was stored."""
-        at = tx.scalar(select(uploads.c.created_at).where(uploads.c.upload_id == upload_id))
-        noted = self._noted(tx, {upload_id})
-        if "upload.store" not in noted.get((upload_id, at), set()):
-            self.found.add("audit_missing", upload_id, "upload.store")
+        self._was_noted(tx, row["upload_id"], row["created_at"], "upload.store")
 
-    def tickets(self, tx: ReadTx, ticket_id: str) -> None:
+    def ticket(self, tx: ReadTx, row: Row) -> None:
         """Every ticket was noted when it was issued."""
-        at = tx.scalar(select(tickets.c.issued_at).where(tickets.c.ticket_id == ticket_id))
-        noted = self._noted(tx, {ticket_id})
-        if "ticket.issue" not in noted.get((ticket_id, at), set()):
-            self.found.add("audit_missing", ticket_id, "ticket.issue")
+        self._was_noted(tx, row["ticket_id"], row["issued_at"], "ticket.issue")
 
     def code_tries(self) -> None:
         """Wrong show codes since the first of the last row of them, per principal."""
@@ -187,9 +192,7 @@ class AuditCheck:
             told = {"role": Role.OPERATOR.value, "org": None, "person": None, "capacity": None}
             return [name for name, value in told.items() if row[name] != value]
         if principal not in self._credentials:
-            self._credentials[principal] = tx.one(
-                select(credentials).where(credentials.c.credential_id == principal)
-            )
+            self._credentials[principal] = _CREDENTIAL.one(tx, {"id": principal})
         known = self._credentials[principal]
         if known is None:
             return ["principal"]
@@ -198,34 +201,36 @@ class AuditCheck:
 
     def _case(self, tx: ReadTx, row: Row) -> list[str]:
         entity, case_id = str(row["entity"]), row["case_id"]
-        for kind, (table, key) in _CASES.items():
-            if case_id is None or not is_id(entity, kind):
-                continue
-            told = tx.scalar(select(table.c.case_id).where(key == entity))
-            return [] if told == case_id else ["case_id"]
         if case_id is None:
             return []
-        known = tx.scalar(select(cases.c.case_id).where(cases.c.case_id == case_id))
-        return [] if known == case_id else ["case_id"]
+        named = next((kind for kind in _CASES if is_id(entity, kind)), IdKind.CASE)
+        whose = entity if is_id(entity, named) else case_id
+        told = _CASES[named].one(tx, {"id": whose})
+        return [] if told is not None and told["case_id"] == case_id else ["case_id"]
 
     def _witness(self, tx: ReadTx, row: Row) -> list[str]:
         """Rows that were written beside it and repeat what it says."""
         entity, action = row["entity"], row["action"]
         if action == "verification" and is_id(str(entity), IdKind.VERIFICATION):
-            told = tx.one(select(verifications).where(verifications.c.verification_id == entity))
+            told = _VERIFICATION.one(tx, {"id": entity})
             detail = {"item": "item", "basis": "basis", "reason": "reason"}
             return _compared(row, told, detail, ("principal", "case_id", "outcome"))
         if action == "ticket.issue":
-            told = tx.one(select(tickets).where(tickets.c.ticket_id == entity))
+            told = _TICKET.one(tx, {"id": entity})
             detail = {"item": "material_id", "position": "position"}
             return _compared(row, told, detail, ("principal",), at="issued_at")
         if action == "upload.store":
-            told = tx.one(select(uploads).where(uploads.c.upload_id == entity))
+            told = _UPLOAD.one(tx, {"id": entity})
             if told is None:
                 return []  # swept, or erased with its material
             detail = {"bytes": "size", "media_type": "media_type"}
             return _compared(row, told, detail, ("principal",), at="created_at")
         return []
+
+    def _was_noted(self, tx: ReadTx, entity: str, at: datetime, action: str) -> None:
+        rows = _NOTED.all(tx, {"entity": entity})
+        if (at, action) not in {(one["at"], one["action"]) for one in rows}:
+            self.found.add("audit_missing", entity, action)
 
     def _noted(self, tx: ReadTx, entities: set[str]) -> dict[tuple[str, Any], set[str]]:
         """The actions noted of each thing, by thing and time."""

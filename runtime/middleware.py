@@ -95,9 +95,10 @@ class RequestContext:
 
         try:
             await self.app(scope, receive, send_with_headers)
-        except ClientDisconnect:
-            state["refusal"] = "client_gone"
         except Exception as error:  # noqa: BLE001 - the last resort: nothing is above it
+            if _client_gone(error):
+                state["refusal"] = "client_gone"
+                return
             state["refusal"] = "internal_error"
             unexpected.error("unexpected request=%s %s", request_id, describe(error))
             if status == 0:
@@ -119,6 +120,12 @@ class RequestContext:
                 )
 
 
+def _client_gone(error: Exception) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return error.split(ClientDisconnect)[1] is None
+    return isinstance(error, ClientDisconnect)
+
+
 class ReceiveTimeout:
     """Refuses senders that stall or trickle (`SenderTooSlow`) or send too much
     (`BodyTooLarge`), whatever the route.
@@ -126,6 +133,8 @@ class ReceiveTimeout:
     The error is raised where the application reads the body, so that the
     upload in hand is given up there. Whoever is answered before the body is in
     has the connection closed, soon after: the rest would be read without end.
+    A stream whose client is gone is given up (`ClientDisconnect`), as nothing
+    else tells its maker.
     """
 
     def __init__(self, app: App, limits: ReceiveLimits) -> None:
@@ -140,6 +149,7 @@ class ReceiveTimeout:
         got = 0
         waited = 0.0
         lingering = False
+        watch: asyncio.Task[Message] | None = None
 
         async def receive_in_time() -> Message:
             nonlocal got, waited, whole
@@ -166,13 +176,19 @@ class ReceiveTimeout:
             return message
 
         async def send_and_close(message: Message) -> None:
-            nonlocal lingering
+            nonlocal lingering, watch
             if message["type"] == "http.response.start" and not whole:
                 # Who was too slow has been waited for long enough.
                 lingering = message["status"] != 408 and (declared or 0) <= LINGER_BYTES
                 headers = [pair for pair in message.get("headers", ()) if pair[0] != b"connection"]
                 message["headers"] = [*headers, (b"connection", b"close")]
-            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            more = message.get("more_body", False)
+            last = message["type"] == "http.response.body" and not more
+            if more and whole:
+                # The body is in: what comes now can only be the disconnect.
+                watch = watch or asyncio.ensure_future(receive())
+                if watch.done():
+                    raise ClientDisconnect()
             if not (last and lingering):
                 await send(message)
                 return
@@ -182,7 +198,11 @@ class ReceiveTimeout:
             await _discard_rest(receive, min(LINGER_IDLE, self.limits.idle))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self.app(scope, receive_in_time, send_and_close)
+        try:
+            await self.app(scope, receive_in_time, send_and_close)
+        finally:
+            if watch is not None:
+                watch.cancel()
 
     def _body_limit(self, scope: Scope) -> int:
         # Set by now: bodies are read by routes.

@@ -60,6 +60,13 @@ def once(
     Without a key, just the work. A known key with another body raises
     `IdempotencyMismatch`. Work that raises remembers nothing.
     """
+    return database.write(remembering(at, key, work))
+
+
+def remembering(
+    at: datetime, key: RequestKey | None, work: Callable[[WriteTx], Reply]
+) -> Callable[[WriteTx], Reply]:
+    """The unit of work that `once` runs, for callers that submit it themselves."""
 
     def attempt(tx: WriteTx) -> Reply:
         if key is None:
@@ -80,7 +87,7 @@ def once(
         )
         return reply
 
-    return database.write(attempt)
+    return attempt
 
 
 def remembered(tx: ReadTx, key: RequestKey) -> Reply | None:

@@ -1,23 +1,31 @@
 """Routes of verifications (核验) and data checks (数据核验)."""
 
+import asyncio
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Path, Response
 
 from kernel.principals import Principal, Role
 from materials_api.data_checks import CheckData, check_data
+from materials_api.grant_errors import VerificationContended
 from materials_api.http.common import CaseId
 from materials_api.http.verification_models import CallOut, DataCheckIn, VerifyIn, basis_of
 from materials_api.registers import DataSource, LocalRegisters
 from materials_api.room import MaterialsRoom
-from materials_api.verification import Call, verify
+from materials_api.verification import Call, attempts
 from materials_api.verification_answers import call_answer, encode, item_answer
 from materials_api.verification_reading import ReadCall, read_call
+from materials_api.verification_store import Stale
 from parties.http.access import Access
 from parties.http.replies import json_response, request_key
 from parties.http.wire import IdempotencyKey
 from storage import audit
+from storage.database import WriteTx
 from storage.idempotency import Reply
+
+DECIDING_THREADS = 2
 
 VerificationId = Annotated[str, Path(pattern=r"^vrf_[0-9a-z]{26}$")]
 
@@ -28,9 +36,10 @@ def routes(room: MaterialsRoom, access: Access, registers: DataSource | None = N
     asker = access.require(Role.WINDOW, Role.DEPARTMENT)
     reader = access.require(Role.WINDOW, Role.DEPARTMENT, Role.APPLICANT)
     source = registers or LocalRegisters(room)
+    deciding = Deciding(room)
 
     @router.post("/verifications", status_code=201, response_model=CallOut, summary="核验")
-    def verify_(
+    async def verify_(
         body: VerifyIn,
         principal: Annotated[Principal, Depends(asker)],
         key: IdempotencyKey = None,
@@ -41,7 +50,8 @@ def routes(room: MaterialsRoom, access: Access, registers: DataSource | None = N
         """
         at = room.clock.now()
         asked = request_key(room.vault, principal, "POST /v1/verifications", key, body)
-        return json_response(verify(room, at, principal, body.wanted(), rendered, asked))
+        steps = attempts(room, at, principal, body.wanted(), rendered, asked)
+        return json_response(await deciding.settle(steps))
 
     @router.post(
         "/cases/{case_id}/data-checks",
@@ -90,6 +100,30 @@ def routes(room: MaterialsRoom, access: Access, registers: DataSource | None = N
         return json_response(_reply(call, 200))
 
     return router
+
+
+class Deciding:
+    """Decides in few threads and waits for commits on the loop.
+
+    The work between reading and writing is the interpreter's: more threads than
+    processors only take turns, and the last in turn waits longest. A commit
+    takes no thread, so many share one.
+    """
+
+    def __init__(self, room: MaterialsRoom) -> None:
+        self._room = room
+        self._limiter: CapacityLimiter | None = None
+
+    async def settle(self, steps: Iterator[Callable[[WriteTx], Reply]]) -> Reply:
+        """Commit the first step that is not `Stale`."""
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(DECIDING_THREADS)
+        while work := await to_thread.run_sync(next, steps, None, limiter=self._limiter):
+            try:
+                return await asyncio.wrap_future(self._room.database.submit(work))
+            except Stale:
+                continue
+        raise VerificationContended()
 
 
 def rendered(call: Call) -> Reply:

@@ -140,8 +140,8 @@ def _audit(store: Store, tell: Tell) -> list[Problem]:
     check.found.each(store.database, audit.c.id, check.row, told)
     with check.found.guarded("audit"):
         check.entries()
-    check.found.each(store.database, uploads.c.upload_id, check.uploads)
-    check.found.each(store.database, tickets.c.ticket_id, check.tickets)
+    check.found.each(store.database, uploads.c.upload_id, check.upload)
+    check.found.each(store.database, tickets.c.ticket_id, check.ticket)
     check.code_tries()
     return check.found.problems
 

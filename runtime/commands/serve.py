@@ -47,6 +47,7 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
             timeout_keep_alive=30,
             timeout_graceful_shutdown=20,
             http=bounded_protocol(settings.receive_idle_seconds),
+            ws="none",
         )
         uvicorn.Server(config).run(sockets=[listener])
     return 0
