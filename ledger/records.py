@@ -172,7 +172,8 @@ def _open_public(row: Row) -> OpenedRecord:
         raise RecordCorrupt(entry=row["entry_id"], reason="malformed leaf") from error
     if not isinstance(leaf, PublicLeaf) or leaf.kind != row["kind"]:
         raise RecordCorrupt(entry=row["entry_id"], reason="the row disagrees with the leaf")
-    if leaf.body.get("at") != time_text(row["at"]) or row["sealed"] is not None:
+    private = (row["sealed"], row["wrapped_key"], row["key_epoch"])
+    if leaf.body.get("at") != time_text(row["at"]) or private != (None, None, None):
         raise RecordCorrupt(entry=row["entry_id"], reason="the row disagrees with the leaf")
     return _opened(row, leaf.body, b"", row["leaf"])
 

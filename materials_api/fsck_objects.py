@@ -69,20 +69,23 @@ class ObjectCheck:
         if is_id(str(row["claimed_by"]), IdKind.EXPORT):
             return
         object_key = row["object_key"]
-        file = _FILE.one(tx, {"key": object_key})
-        upload = _UPLOAD.one(tx, {"key": object_key})
+        files, uploaded = _FILE.all(tx, {"key": object_key}), _UPLOAD.all(tx, {"key": object_key})
+        file, upload = next(iter(files), None), next(iter(uploaded), None)
         if file is None and (row["claimed_by"] is not None or upload is None):
             self._found.add("object_unused", object_key)
             return
         if row["claimed_by"] != (None if file is None else file["material_id"]):
             self._found.add("object_owner", object_key)
-        self._found.columns("object_row", object_key, self._contradictions(row, file, upload))
+        wrong = self._contradictions(row, file, upload)
+        wrong += ["files"] if len(files) > 1 else []
+        wrong += ["uploads"] if len(uploaded) > 1 else []
+        self._found.columns("object_row", object_key, wrong)
 
     def upload(self, tx: ReadTx, row: Row) -> None:
         """One upload against its object, and against the material that it became."""
         upload_id, object_key = row["upload_id"], row["object_key"]
         stored = _OBJECT.one(tx, {"key": object_key})
-        file = _FILE.one(tx, {"key": object_key})
+        file = next(iter(_FILE.all(tx, {"key": object_key})), None)
         expected: dict[str, object] = {"object_key": object_key if stored is not None else None}
         if stored is not None:
             expected["size"] = stored["size"]
@@ -95,12 +98,14 @@ class ObjectCheck:
             }
         else:
             expected["used_at"] = None
+        wrong = [name for name, told in expected.items() if row[name] != told]
+        if file is None and row["used_at"] is None:
             if row["sha256"] is not None and row["sm3"] is not None:
                 content = (object_key, row["size"], row["sha256"], row["sm3"])
                 self.waiting.append(Content(f"{upload_id} {object_key}", None, *content))
             else:
-                self._found.add("upload_row", upload_id, "sha256 or sm3")
-        self._found.compare("upload_row", upload_id, row, expected)
+                wrong.append("sha256 or sm3")
+        self._found.columns("upload_row", upload_id, wrong)
 
     def hash_all(self, contents: list[Content], progress: Progress) -> None:
         """Read and hash everything; hashing leaves the interpreter's lock, so threads help."""
@@ -166,5 +171,5 @@ class ObjectCheck:
 
     def _still_waits(self, content: Content) -> bool:
         with self._room.database.read() as tx:
-            row = _UPLOAD.one(tx, {"key": content.object_key})
-        return row is not None and row["used_at"] is None
+            rows = _UPLOAD.all(tx, {"key": content.object_key})
+        return any(row["used_at"] is None for row in rows)

@@ -7,7 +7,9 @@ reading has no such witness.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +46,10 @@ SENTENCES = {
     "audit_row": (
         "审计行与存证、凭证或数据行不一致：{detail}",
         "an audit row does not agree with records, credentials or rows: {detail}",
+    ),
+    "audit_actor": (
+        "访问凭证与其全部审计行不一致：{detail}",
+        "a credential does not agree with any of its audit rows: {detail}",
     ),
     "audit_missing": ("缺少审计行：{detail}", "an audit row is missing: {detail}"),
     "code_tries": (
@@ -107,8 +113,18 @@ _VERIFICATION = Prepared(
 _TICKET = Prepared(select(tickets).where(tickets.c.ticket_id == bindparam("id")))
 _UPLOAD = Prepared(select(uploads).where(uploads.c.upload_id == bindparam("id")))
 _NOTED = Prepared(select(audit.c.at, audit.c.action).where(audit.c.entity == bindparam("entity")))
+_LOCAL: Row = {"role": Role.OPERATOR.value, "org": None, "person": None, "capacity": None}
+_WITH_OUTCOME = frozenset({"verification", "document.assistance_answered"})
 _WRONG_CODE = "wrong_code"
 _REDEEM = "grant.redeem"
+
+
+@dataclass(slots=True)
+class _Actor:
+    """How many audit rows a principal has, and by id those that disagree with its credential."""
+
+    rows: int = 0
+    wrong: dict[int, list[str]] = field(default_factory=dict)
 
 
 class AuditCheck:
@@ -118,10 +134,12 @@ class AuditCheck:
         self.found = Findings(SENTENCES)
         self._database = database
         self._credentials: dict[str, Row | None] = {}
+        self._actors: dict[str, _Actor] = defaultdict(_Actor)
 
     def row(self, tx: ReadTx, row: Row) -> None:
         """One audit row against the record, the credential and the rows that it names."""
-        wrong = self._actor(tx, row)
+        self._actor(tx, row)
+        wrong: list[str] = []
         entity, action = row["entity"], row["action"]
         refused = action == "verification" and not is_id(str(entity), IdKind.VERIFICATION)
         failed = action == _REDEEM and row["outcome"] != "done"
@@ -129,6 +147,8 @@ class AuditCheck:
             beside = _KINDS.all(tx, {"entity": entity, "at": row["at"]})
             if not any(action in _ACTIONS.get(one["kind"], ()) for one in beside):
                 wrong.append("action, entity or at")
+            told = row["outcome"] == "done" or action in _WITH_OUTCOME
+            wrong += [] if told else ["outcome"]
         wrong += self._case(tx, row)
         wrong += self._witness(tx, row)
         self.found.columns("audit_row", f"audit/{row['id']}", dict.fromkeys(wrong))
@@ -186,18 +206,37 @@ class AuditCheck:
                 if principal not in rows and not reset:
                     self.found.add("code_tries", f"code_tries/{principal}", "principal")
 
-    def _actor(self, tx: ReadTx, row: Row) -> list[str]:
+    def actors(self) -> None:
+        """To be called after the last `row`. One changed credential is one problem, and
+        not as many as there are rows that it acted in."""
+        for principal, actor in self._actors.items():
+            whole = len(actor.wrong) == actor.rows > 1
+            if whole:
+                names = dict.fromkeys(name for names in actor.wrong.values() for name in names)
+                self.found.columns("audit_actor", principal, names)
+                continue
+            for number, names in actor.wrong.items():
+                self.found.columns("audit_row", f"audit/{number}", names)
+
+    def _actor(self, tx: ReadTx, row: Row) -> None:
+        """Compare who acted with the credential that the row names."""
         principal = row["principal"]
+        actor = self._actors[principal]
+        actor.rows += 1
         if principal == LOCAL:
-            told = {"role": Role.OPERATOR.value, "org": None, "person": None, "capacity": None}
-            return [name for name, value in told.items() if row[name] != value]
-        if principal not in self._credentials:
-            self._credentials[principal] = _CREDENTIAL.one(tx, {"id": principal})
-        known = self._credentials[principal]
-        if known is None:
-            return ["principal"]
-        wrong = [name for name in ("role", "org", "person", "capacity") if row[name] != known[name]]
-        return wrong + ([] if known["created_at"] <= row["at"] else ["at"])
+            told: Row = _LOCAL
+        else:
+            if principal not in self._credentials:
+                self._credentials[principal] = _CREDENTIAL.one(tx, {"id": principal})
+            known = self._credentials[principal]
+            if known is None:
+                actor.wrong[row["id"]] = ["principal"]
+                return
+            told = known
+        wrong = [name for name in _LOCAL if row[name] != told[name]]
+        wrong += ["at"] if principal != LOCAL and row["at"] < told["created_at"] else []
+        if wrong:
+            actor.wrong[row["id"]] = wrong
 
     def _case(self, tx: ReadTx, row: Row) -> list[str]:
         entity, case_id = str(row["entity"]), row["case_id"]
@@ -218,7 +257,12 @@ class AuditCheck:
         if action == "ticket.issue":
             told = _TICKET.one(tx, {"id": entity})
             detail = {"item": "material_id", "position": "position"}
-            return _compared(row, told, detail, ("principal",), at="issued_at")
+            wrong = _compared(row, told, detail, ("principal",), at="issued_at")
+            # Holders need no verification for what is their own; all others do.
+            own = row["role"] == Role.APPLICANT
+            if told is not None and (told["verification_id"] is None) != own:
+                wrong.append("verification_id of the ticket")
+            return wrong
         if action == "upload.store":
             told = _UPLOAD.one(tx, {"id": entity})
             if told is None:

@@ -149,7 +149,7 @@ class ReceiveTimeout:
         got = 0
         waited = 0.0
         lingering = False
-        watch: asyncio.Task[Message] | None = None
+        watch: asyncio.Task[None] | None = None
 
         async def receive_in_time() -> Message:
             nonlocal got, waited, whole
@@ -185,8 +185,7 @@ class ReceiveTimeout:
             more = message.get("more_body", False)
             last = message["type"] == "http.response.body" and not more
             if more and whole:
-                # The body is in: what comes now can only be the disconnect.
-                watch = watch or asyncio.ensure_future(receive())
+                watch = watch or asyncio.create_task(_until_gone(receive))
                 if watch.done():
                     raise ClientDisconnect()
             if not (last and lingering):
@@ -208,6 +207,11 @@ class ReceiveTimeout:
         # Set by now: bodies are read by routes.
         own = getattr(scope.get("route"), "max_body_size", None)
         return self.limits.body if own is None else int(own)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _discard_rest(receive: Receive, idle: float) -> None:

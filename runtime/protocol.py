@@ -16,6 +16,7 @@ HEAD_BYTES = 64 * 1024
 # A chunk of one byte is framed by up to seven.
 _FRAMING_PER_BYTE = 8
 READ_SECONDS = 120.0
+LINGER_SECONDS = 2.0
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -49,6 +50,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._framing_bytes = 0
         self._refusal = 400
+        self._refused = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._read_timer: asyncio.TimerHandle | None = None
 
@@ -61,6 +63,8 @@ class _BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return  # read and forgotten, so that the answer is not lost under a reset
         before = self._body_bytes
         super().data_received(data)
         # Also counts what the parser holds back: one endless header, trailers.
@@ -116,8 +120,9 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         self._stop_head_timer()
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         if self._answering():
             # Whatever is written now would end up inside another answer.
             self.transport.abort()
@@ -127,7 +132,10 @@ class _BoundedProtocol(HttpToolsProtocol):
         lines += [b"%s: %s" % pair for pair in answer.raw_headers]
         lines += [b"connection: close", b"", bytes(answer.body)]
         self.transport.write(b"\r\n".join(lines))
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        # By then the client has read the answer and closed, or never will.
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

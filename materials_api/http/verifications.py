@@ -25,7 +25,7 @@ from storage import audit
 from storage.database import WriteTx
 from storage.idempotency import Reply
 
-DECIDING_THREADS = 2
+DECIDING_THREADS = 4
 
 VerificationId = Annotated[str, Path(pattern=r"^vrf_[0-9a-z]{26}$")]
 

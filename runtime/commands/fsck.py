@@ -138,6 +138,7 @@ def _audit(store: Store, tell: Tell) -> list[Problem]:
         tell("audit", done, done)
 
     check.found.each(store.database, audit.c.id, check.row, told)
+    check.actors()
     with check.found.guarded("audit"):
         check.entries()
     check.found.each(store.database, uploads.c.upload_id, check.upload)

@@ -27,11 +27,11 @@ from runtime.demo import people
 from runtime.settings import Settings
 from runtime.store import Store, open_store
 from storage.database.metadata import metadata
+from tests.runtime.edge import PDF, Window
 
 ROOT = Path(__file__).parent.parent.parent
 STRANGER = "310199199001010017"[:17]
 STRANGER += citizen_check_character(STRANGER)
-PDF = b"%PDF-1.4\n1 0 obj<<>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
 _ID_IN_PLACE = re.compile(r"\$([a-z_]+)")
 # What refusals may write: the audit, and the count of wrong show codes.
 _REFUSALS_WRITE = {"audit", "code_tries"}
@@ -323,3 +323,15 @@ def strict_server(played: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         MIANJIAO_RECEIVE_RATE_BYTES="65536",
     ) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def window(server: Served) -> Window:
+    """The window's system, connected to the real server."""
+    return Window(server)
+
+
+@pytest.fixture(scope="session")
+def case(window: Window) -> str:
+    """An open case at the real server. Nothing is to be added to it."""
+    return window.opened()
