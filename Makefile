@@ -29,13 +29,14 @@ run: .venv/run.stamp ## Install, make the demo store once, serve it on http://12
 
 .PHONY: test
 test: .venv/dev.stamp ## Install and run the whole test suite (ARGS= for pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 .PHONY: check
 check: .venv/dev.stamp ## ruff, mypy, import contracts and our own lints
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy -p migrations -p lints -p scripts
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m lints
 

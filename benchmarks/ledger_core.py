@@ -102,7 +102,7 @@ def tree_build(count: int = 256 * 400) -> list[Figure]:
 
 def log_of(folder: Path, size: int) -> LogReader:
     """A published log of `size` small entries, as files; its reader."""
-    tiles = FilesystemTiles.create(folder / "2026")
+    tiles = FilesystemTiles.create(folder / "log" / "2026")
     signer = Ed25519Signer("bench.example/2026", bytes(32))
     tail = Tail(0)
     partial: dict[TilePath, bytes] = {}

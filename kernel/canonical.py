@@ -25,9 +25,9 @@ class NotCanonical(ValueError):
     """The value or the bytes are outside the restricted canonical form."""
 
 
-def canonical_bytes(value: JsonValue) -> bytes:
-    """The canonical bytes of `value`, at most 1 MiB; otherwise `NotCanonical`."""
-    _check(value, MAX_DEPTH)
+def canonical_bytes(value: JsonValue, depth: int = MAX_DEPTH) -> bytes:
+    """The canonical bytes of `value`, at most 1 MiB and `depth` levels; else `NotCanonical`."""
+    _check(value, depth)
     try:
         data = _encode(value).encode("utf-8")
     except UnicodeEncodeError as error:

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """The role names of design.md, plus `public` for routes that need no credential."""
+    """Who a caller is to the service; docs/architecture.md tells what each comes for."""
 
     APPLICANT = "applicant"
     WINDOW = "window"

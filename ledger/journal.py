@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import select, update
 
-from kernel.canonical import JsonValue, NotCanonical, Record, canonical_bytes
+from kernel.canonical import MAX_DEPTH, JsonValue, NotCanonical, Record, canonical_bytes
 from kernel.clock import time_text
 from kernel.ids import IdKind, new_id, new_ids
 from ledger.bulk import BulkInsert
@@ -36,8 +36,8 @@ _INSERT = BulkInsert(
     ["entry_id", "entity", "kind", "public", "leaf", "sealed", "wrapped_key", "key_epoch"],
     ["at"],
 )
-# A receipt nests the record one deeper, and canonical form allows 16 levels.
-_BRACKETS_SAFE = 15
+# A receipt nests the record one deeper.
+_DEPTH = MAX_DEPTH - 1
 _ENDED_CHUNK = 2_000  # indexes in one `ended` leaf: 40 kB at most
 
 
@@ -195,9 +195,7 @@ def _canonical(kind: str, entity: str, moment: str, body: Record) -> bytes:
         raise RecordInvalid(reason="v, kind, entity and at are reserved")
     record: dict[str, JsonValue] = {"v": 1, "kind": kind, "entity": entity, "at": moment, **body}
     try:
-        canonical = canonical_bytes(record)
-        if canonical.count(b"{") + canonical.count(b"[") > _BRACKETS_SAFE:
-            canonical_bytes({"record": record})
+        canonical = canonical_bytes(record, _DEPTH)
     except NotCanonical as error:
         raise RecordInvalid(reason=str(error)) from error
     if len(canonical) > MAX_RECORD:

@@ -56,7 +56,7 @@ class TileStore(Protocol):
 class FilesystemTiles:
     """A `TileStore` in a folder that a plain web server could serve as it is.
 
-    Blobs are written beside the folder, fsynced, linked to their name with
+    Blobs are written in a folder beside `log/`, fsynced, linked to their name with
     `link(2)` (which never replaces) and the folders fsynced.
     """
 
@@ -182,7 +182,9 @@ class FilesystemTiles:
 
 
 def _staging(root: Path) -> Path:
-    return root.with_name(f".{root.name}.staging")
+    """Where blobs are written before they get their name: outside `log/`, which holds
+    nothing but what is served, and on the same file system, so that they can be linked."""
+    return root.parent.with_name(f".staging-{root.name}")
 
 
 def _folders_down_to(folder: Path, root: Path) -> set[Path]:

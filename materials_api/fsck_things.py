@@ -86,7 +86,7 @@ class ThingCheck:
             "event": body.get("event"),
             "at": _time(body.get("happened_at")),
         }
-        self._found.compare("party_event", record.entity, row, expected)
+        self._found.compare("party_event", f"party_events/{row['entry_id']}", row, expected)
 
     def register_fact(self, tx: ReadTx, row: Row) -> None:
         record = self._open(tx, row["entry_id"], f"register_facts/{row['entry_id']}")
@@ -100,7 +100,7 @@ class ThingCheck:
             "at": record.at,
             "ended_at": history[1].at if len(history) > 1 else None,
         }
-        self._found.compare("register_fact", record.entity, row, expected)
+        self._found.compare("register_fact", f"register_facts/{row['entry_id']}", row, expected)
 
     def lost_facts(self) -> None:
         """Events and register entries whose row is gone: without it nothing heeds them."""

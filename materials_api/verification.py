@@ -9,6 +9,7 @@ call starts again with fresh facts.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from kernel.errors import CodedError, NotFound, NotPermitted
 from kernel.ids import IdKind, new_id
@@ -106,8 +107,7 @@ def attempts(
                 except (NotFound, NotPermitted) as error:
                     refused = error
         if known is not None:
-            reply = known
-            yield lambda _: reply
+            yield partial(_again, known)
             return
         if refused is not None:
             note_refusal(room, at, principal, wanted.case_id, refused)
@@ -116,6 +116,10 @@ def attempts(
         work = _commit(room, at, principal, gathered, basis, verdicts, render)
         yield remembering(at, key, work)
         looked.answers.clear()  # a licence may be what changed
+
+
+def _again(known: Reply, _: WriteTx) -> Reply:
+    return known
 
 
 def check_call(room: MaterialsRoom, items: Sequence[AskedItem]) -> None:

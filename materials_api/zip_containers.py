@@ -1,10 +1,10 @@
 """Looks into a ZIP without unpacking it: which members, and whether it is sane.
 
-Python's `zipfile` accepts overlapping members, by which 33 KB can declare 5 GB
-(threats.md). This reads the central directory alone, checks it against limits
-before building anything, and inflates at most a few KiB of one named member.
-Layout: PKWARE APPNOTE.TXT 6.3, sections 4.3.6 to 4.3.16. Pure: bytes come
-through a function that reads a range.
+Python's `zipfile` accepts overlapping members, by which 33 KB can declare 5 GB.
+This reads the central directory alone, checks it against limits before building
+anything, and inflates at most a few KiB of one named member. Layout: PKWARE
+APPNOTE.TXT 6.3, sections 4.3.6 to 4.3.16. Pure: bytes come through a function
+that reads a range.
 """
 
 import struct

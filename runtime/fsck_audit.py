@@ -147,16 +147,18 @@ class AuditCheck:
             beside = _KINDS.all(tx, {"entity": entity, "at": row["at"]})
             if not any(action in _ACTIONS.get(one["kind"], ()) for one in beside):
                 wrong.append("action, entity or at")
-            told = row["outcome"] == "done" or action in _WITH_OUTCOME
-            wrong += [] if told else ["outcome"]
+            plain = row["outcome"] == "done" or action in _WITH_OUTCOME
+            wrong += [] if plain else ["outcome"]
         wrong += self._case(tx, row)
         wrong += self._witness(tx, row)
-        self.found.columns("audit_row", f"audit/{row['id']}", dict.fromkeys(wrong))
+        where = f"audit/{row['id']} {entity or ''}".rstrip()
+        self.found.columns("audit_row", where, dict.fromkeys(wrong))
 
     def entries(self) -> None:
         """Every record that is written together with an audit row must still have it."""
         columns = ledger_entries.c
         imported = select(imported_rows.c.material_id)
+        self._imports()
         for page in pages(self._database, columns.position):
             with self._database.read() as tx:
                 rows = tx.all(
@@ -171,6 +173,18 @@ class AuditCheck:
                 actions = noted.get((row["entity"], row["at"]), set())
                 if actions.isdisjoint(_ACTIONS[row["kind"]]):
                     self.found.add("audit_missing", str(row["entity"]), str(row["kind"]))
+
+    def _imports(self) -> None:
+        """A batch of back files has one row, beside the records of all of it."""
+        noted = select(audit.c.at).where(audit.c.action == "back_files.import")
+        query = (
+            select(imported_rows.c.at, func.min(imported_rows.c.material_id).label("one"))
+            .where(imported_rows.c.at.not_in(noted))
+            .group_by(imported_rows.c.at)
+        )
+        with self._database.read() as tx:
+            for row in tx.all(query):
+                self.found.add("audit_missing", str(row["one"]), "back_files.import")
 
     def upload(self, tx: ReadTx, row: Row) -> None:
         """Every upload was noted when it was stored."""
@@ -210,13 +224,12 @@ class AuditCheck:
         """To be called after the last `row`. One changed credential is one problem, and
         not as many as there are rows that it acted in."""
         for principal, actor in self._actors.items():
-            whole = len(actor.wrong) == actor.rows > 1
-            if whole:
-                names = dict.fromkeys(name for names in actor.wrong.values() for name in names)
-                self.found.columns("audit_actor", principal, names)
+            if len(actor.wrong) == actor.rows > 1:
+                every = (name for names in actor.wrong.values() for name in names)
+                self.found.columns("audit_actor", principal, dict.fromkeys(every))
                 continue
             for number, names in actor.wrong.items():
-                self.found.columns("audit_row", f"audit/{number}", names)
+                self.found.columns("audit_row", f"audit/{number} {principal}", names)
 
     def _actor(self, tx: ReadTx, row: Row) -> None:
         """Compare who acted with the credential that the row names."""
@@ -282,7 +295,9 @@ class AuditCheck:
         names = sorted(entities)
         for start in range(0, len(names), PAGE):
             some = names[start : start + PAGE]
-            query = select(audit.c.entity, audit.c.at, audit.c.action)
+            # A try with a wrong code is noted by the same action, and binds nothing.
+            failed = (audit.c.action == _REDEEM) & (audit.c.outcome != "done")
+            query = select(audit.c.entity, audit.c.at, audit.c.action).where(~failed)
             for one in tx.all(query.where(audit.c.entity.in_(some))):
                 noted.setdefault((one["entity"], one["at"]), set()).add(one["action"])
         return noted

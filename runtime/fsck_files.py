@@ -35,9 +35,8 @@ def check_files(
         old = (key for key, stored in store.keys() if stored < now - LEFT_BEHIND)  # noqa: SIM118
         for key in _without_row(database, old):
             found.add("unexpected_file", f"objects/{key[:2]}/{key}", "no row")
-    allowed = shards | {f".{shard}.staging" for shard in shards}
     for path in sorted(logs.iterdir()) if logs.is_dir() else []:
-        if path.name not in allowed or path.is_symlink() or not path.is_dir():
+        if path.name not in shards or path.is_symlink() or not path.is_dir():
             found.add("unexpected_file", f"log/{path.name}", "name")
     return found
 

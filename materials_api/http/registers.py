@@ -77,9 +77,7 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
 
         def work(tx: WriteTx) -> tuple[int, FactsOut]:
             holder = room.parties.ensure(tx, at, body.holder.ref())
-            fact_id, _ = load_facts(
-                room, tx, at, principal, body.register_key, holder, body.facts
-            )
+            fact_id, _ = load_facts(room, tx, at, principal, body.register_key, holder, body.facts)
             return 201, FactsOut(fact_id=fact_id, holder=holder)
 
         return write_once(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Response
 
 from kernel.principals import Principal, Role
@@ -25,8 +25,6 @@ from storage import audit
 from storage.database import WriteTx
 from storage.idempotency import Reply
 
-DECIDING_THREADS = 4
-
 VerificationId = Annotated[str, Path(pattern=r"^vrf_[0-9a-z]{26}$")]
 
 
@@ -36,7 +34,6 @@ def routes(room: MaterialsRoom, access: Access, registers: DataSource | None = N
     asker = access.require(Role.WINDOW, Role.DEPARTMENT)
     reader = access.require(Role.WINDOW, Role.DEPARTMENT, Role.APPLICANT)
     source = registers or LocalRegisters(room)
-    deciding = Deciding(room)
 
     @router.post("/verifications", status_code=201, response_model=CallOut, summary="核验")
     async def verify_(
@@ -51,7 +48,7 @@ def routes(room: MaterialsRoom, access: Access, registers: DataSource | None = N
         at = room.clock.now()
         asked = request_key(room.vault, principal, "POST /v1/verifications", key, body)
         steps = attempts(room, at, principal, body.wanted(), rendered, asked)
-        return json_response(await deciding.settle(steps))
+        return json_response(await settled(room, steps))
 
     @router.post(
         "/cases/{case_id}/data-checks",
@@ -102,28 +99,15 @@ def routes(room: MaterialsRoom, access: Access, registers: DataSource | None = N
     return router
 
 
-class Deciding:
-    """Decides in few threads and waits for commits on the loop.
-
-    The work between reading and writing is the interpreter's: more threads than
-    processors only take turns, and the last in turn waits longest. A commit
-    takes no thread, so many share one.
-    """
-
-    def __init__(self, room: MaterialsRoom) -> None:
-        self._room = room
-        self._limiter: CapacityLimiter | None = None
-
-    async def settle(self, steps: Iterator[Callable[[WriteTx], Reply]]) -> Reply:
-        """Commit the first step that is not `Stale`."""
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(DECIDING_THREADS)
-        while work := await to_thread.run_sync(next, steps, None, limiter=self._limiter):
-            try:
-                return await asyncio.wrap_future(self._room.database.submit(work))
-            except Stale:
-                continue
-        raise VerificationContended()
+async def settled(room: MaterialsRoom, steps: Iterator[Callable[[WriteTx], Reply]]) -> Reply:
+    """Decide in a thread, wait for the commit on the loop: a waiting thread would only
+    take turns with those that decide. Again as long as it is `Stale`."""
+    while work := await to_thread.run_sync(next, steps, None):
+        try:
+            return await asyncio.wrap_future(room.database.submit(work))
+        except Stale:
+            continue
+    raise VerificationContended()
 
 
 def rendered(call: Call) -> Reply:

@@ -91,7 +91,7 @@ def run_checks(store: Store, tell: Tell) -> list[Problem]:
         ("licenses", lambda: check_licenses(store.database, store.ledger.records, tell)),
         ("materials", lambda: check_materials(store.materials, tell)),
         ("exports", lambda: check_archive(store.archive, tell)),
-        ("audit", lambda: _audit(store, tell)),
+        ("audit", lambda: check_audit(store, tell)),
     )
     for name, check in checks:
         with found.guarded(name):
@@ -128,7 +128,7 @@ def _files(store: Store) -> list[Problem]:
     return check_files(store.database, store.object_store, store.data / "log", shards, now).problems
 
 
-def _audit(store: Store, tell: Tell) -> list[Problem]:
+def check_audit(store: Store, tell: Tell) -> list[Problem]:
     check = AuditCheck(store.database)
     done = 0
 

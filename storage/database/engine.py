@@ -1,7 +1,7 @@
 """The database: one writer with group commit on SQLite, deferred readers beside it.
 
-libraries.md has the measurements: WAL, `synchronous=FULL`; one writer thread
-that takes `BEGIN IMMEDIATE` and commits all units of work that are waiting in
+WAL and `synchronous=FULL` (NORMAL loses acknowledged commits in a power cut); one
+writer thread that takes `BEGIN IMMEDIATE` and commits all units of work that are waiting in
 one fsync; readers on deferred snapshots that cannot write.
 """
 

@@ -49,7 +49,12 @@ class Prepared:
 
     def all(self, tx: ReadTx, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         compiled, cursor = self._execute(tx, parameters)
-        rows = [dict(zip(compiled.names, row, strict=True)) for row in cursor.fetchall()]
+        try:
+            # A damaged row may show here only: text that is no UTF-8, say.
+            fetched = cursor.fetchall()
+        except compiled.driver_error as error:
+            raise compiled.wrapped(error) from error
+        rows = [dict(zip(compiled.names, row, strict=True)) for row in fetched]
         for name, convert in compiled.results:
             for row in rows:
                 row[name] = convert(row[name])
@@ -69,9 +74,7 @@ class Prepared:
         try:
             return compiled, tx.driver.execute(compiled.sql, given)
         except compiled.driver_error as error:
-            raise DBAPIError.instance(
-                compiled.sql, None, error, compiled.driver_error, hide_parameters=True
-            ) from error
+            raise compiled.wrapped(error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,10 @@ class _Compiled:
     names: list[str]
     results: list[tuple[str, Convert]]
     driver_error: type[Exception]
+
+    def wrapped(self, error: Exception) -> BaseException:
+        """The driver's error as Core would raise it."""
+        return DBAPIError.instance(self.sql, None, error, self.driver_error, hide_parameters=True)
 
 
 def _compile(statement: Executable, columns: list[str] | None, dialect: Dialect) -> _Compiled:

@@ -170,7 +170,7 @@ def test_a_published_checkpoint_never_goes_back(store: Any) -> None:
 
 
 def test_an_interrupted_write_leaves_nothing_in_the_served_folder(store: Any) -> None:
-    staging = store.log.with_name(f".{store.log.name}.staging")
+    staging = store.log.parent.with_name(f".staging-{store.log.name}")
     (staging / "leftover").write_bytes(b"half")
     store.record_many(1)
     store.sequence()

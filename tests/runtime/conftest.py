@@ -47,6 +47,8 @@ class House:
     tokens: dict[str, str]
     roles: dict[str, str]
     ids: dict[str, str] = field(default_factory=dict)
+    answers: list[tuple[str, str, int, Any]] = field(default_factory=list)
+    """What `made` got: method, path, status, JSON."""
 
     def call(
         self, who: str | None, method: str, path: str, body: Any = None, **headers: str
@@ -65,7 +67,9 @@ class House:
     def made(self, who: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
         answer = self.call(who, method, path, body, **headers)
         assert answer.status_code < 300, answer.text
-        return answer.json()
+        told = answer.json()
+        self.answers.append((method, self.filled(path), answer.status_code, told))
+        return told
 
     def filled(self, text: str) -> str:
         return _ID_IN_PLACE.sub(lambda found: self.ids[found[1]], text)
@@ -86,19 +90,25 @@ class House:
         return found
 
 
-@pytest.fixture(scope="session")
-def house(played: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Session-wide; tests that change what others rely on make things of their own."""
-    data = played.copy(tmp_path_factory.mktemp("house") / "store")
-    with open_store(data) as store:
+@contextmanager
+def furnished(played: Any, data: Path) -> Iterator[House]:
+    """A house over a copy of the played store, with one real thing of every kind."""
+    with open_store(played.copy(data)) as store:
         store.start()
         app = build_app(store, Settings())
         with TestClient(app, raise_server_exceptions=False) as client:
             made = House(store, app, client, dict(played.tokens), _roles(played))
             _more_callers(made)
-            _things(made, played)
+            _things(made)
             _settled(store)
             yield made
+
+
+@pytest.fixture(scope="session")
+def house(played: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Session-wide; tests that change what others rely on make things of their own."""
+    with furnished(played, tmp_path_factory.mktemp("house") / "store") as made:
+        yield made
 
 
 def _roles(played: Any) -> dict[str, str]:
@@ -129,7 +139,7 @@ def _more_callers(house: House) -> None:
     store.database.write(lambda tx: store.credentials.revoke(tx, at, revoked))
 
 
-def _things(house: House, played: Any) -> None:
+def _things(house: House) -> None:
     """One real thing of every kind that has an id."""
     ids, made = house.ids, house.made
     (ids["closed_case"],) = (

@@ -4,12 +4,14 @@ import json
 import re
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
+import uvicorn
 
 from kernel.ids import IdKind, new_id
 from runtime.demo import people
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
 
 PDF = b"%PDF-1.4\n1 0 obj<<>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF\n"
 MIB = 1 << 20
+NAMES = (
+    people.COMPANY.name,
+    people.LEGAL_REPRESENTATIVE.name,
+    people.OPERATOR_PERSON.name,
+    people.LANDLORD.name,
+    people.CO_OWNER.name,
+    people.ELDER.name,
+    people.CLERK,
+    people.REVIEWER,
+)
 # Rows that a refusal may add: who asked for what.
 _AUDIT = {"audit", "code_tries"}
 
@@ -97,6 +109,9 @@ def problem_of(body: bytes, status: int, code: str, content_type: str) -> dict[s
     assert problem["en"]
     assert not re.search(r"[\u4e00-\u9fff]", problem["en"].replace("、", ""))
     assert problem["detail"] == f"{problem['zh']} / {problem['en']}"
+    # Nobody is named: no citizen number, and no name of the story.
+    assert not re.search(rb"\d{17}[\dX]", body)
+    assert not any(name.encode() in body for name in NAMES)
     return problem
 
 
@@ -143,3 +158,18 @@ def until(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("it did not happen within 10 s")
+
+
+@contextmanager
+def threaded(app: Any, protocol: Any) -> Iterator[int]:
+    """A real server in a thread of this process; yields its port."""
+    config = uvicorn.Config(app, port=0, log_config=None, http=protocol, lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()

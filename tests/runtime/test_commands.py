@@ -29,7 +29,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def shard_of(data: Path) -> Path:
-    (shard,) = (path for path in (data / "log").iterdir() if not path.name.startswith("."))
+    (shard,) = (data / "log").iterdir()
     return shard
 
 

@@ -114,6 +114,7 @@ def test_a_connection_cut_in_the_middle_leaves_nothing(window: Window) -> None:
                 connection.sendall(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
                 until(lambda: any("incoming" in str(path) for path in window.server.objects()))
         until(lambda: not any("incoming" in str(path) for path in window.server.objects()))
+    assert not any("incoming" in str(path) for path in window.server.objects())
 
 
 # --- Slow senders ---

@@ -8,8 +8,8 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -101,13 +101,6 @@ class Hall(_halls.Hall):  # type: ignore[misc, name-defined]
 
 
 @dataclass
-class Made:
-    """What tests must know of the store: ids by a word."""
-
-    ids: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
 class Office:
     """A store, opened, with the short forms of the material tests around it."""
 
@@ -171,9 +164,7 @@ def _licenses(hall: Hall, ids: dict[str, str]) -> None:
     old = draft("business_license", COMPANY.code)
     happen(old, Event.ISSUE)
     ids["license"] = hall.write(
-        lambda tx: (
-            licenses.supersede(tx, hall.now, by, old, Event.CHANGE, Successor()).license_id
-        )
+        lambda tx: licenses.supersede(tx, hall.now, by, old, Event.CHANGE, Successor()).license_id
     )
     happen(draft("food_business_permit", "JY13101990000001"), Event.ISSUE, Event.SUSPEND)
     draft("food_business_permit", "JY13101990000002")
@@ -387,14 +378,29 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     return folder / "store", ids, clock
 
 
-@pytest.fixture
-def office(
-    small: tuple[Path, dict[str, str], FixedClock], tmp_path: Path
+@contextmanager
+def _copied(
+    small: tuple[Path, dict[str, str], FixedClock], target: Path, *, people: bool
 ) -> Iterator[Office]:
-    """A copy of the small store, opened."""
     folder, ids, clock = small
-    shutil.copytree(folder, tmp_path / "store")
+    shutil.copytree(folder, target / "store")
     later = FixedClock(clock.now() + timedelta(seconds=1))
-    with open_store(tmp_path / "store", clock=later) as store:
-        hall = open_hall(store, later, tmp_path)
+    with open_store(target / "store", clock=later) as store:
+        hall = open_hall(store, later, target) if people else None
         yield Office(store, hall, _desks.Desk(hall), ids)
+
+
+@pytest.fixture
+def office(small: tuple[Path, dict[str, str], FixedClock], tmp_path: Path) -> Iterator[Office]:
+    """A copy of the small store, opened, with people who log in anew."""
+    with _copied(small, tmp_path, people=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_office(
+    small: tuple[Path, dict[str, str], FixedClock], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Office]:
+    """A copy for a whole module, whose tests put back what they change."""
+    with _copied(small, tmp_path_factory.mktemp("module"), people=False) as made:
+        yield made
