@@ -16,7 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from storage.database import WriteTx
 
-_CHUNK = 64  # rows in one statement
+_CHUNK = 500  # rows in one statement: 4,500 parameters, where SQLite allows 32,766
 
 
 class BulkInsert:

@@ -40,7 +40,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """The new tail, the blobs to store, and the paths that became full."""
+    """The new tail, the blobs to store, and the full ones that supersede partial ones."""
 
     tail: Tail
     blobs: Mapping[TilePath, bytes]
@@ -77,7 +77,7 @@ def grow(tail: Tail, entries: Sequence[bytes]) -> Grown:
         level += 1
     size = tail.size + len(entries)
     rest = bundled[len(bundled) - size % TILE_WIDTH :]
-    completed = tuple(path for path in blobs if path.full)
+    completed = tuple(path.whole() for path in edge(tail.size) if path.whole() in blobs)
     return Grown(Tail(size, rest, tuple(levels)), blobs, completed)
 
 

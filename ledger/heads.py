@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import LogDiverged, LogExists, LogMissing, SequencerLost
@@ -119,17 +119,11 @@ def stage(tx: WriteTx, at: datetime, head: Head, limit: int) -> Head:
     """
     if head.staged_size != head.size:
         raise SequencerLost(step="stage")
-    columns = ledger_entries.c
-    positions = tx.connection.execute(
-        select(columns.position)
-        .where(columns.leaf_index.is_(None))
-        .order_by(columns.position)
-        .limit(limit)
-    ).scalars()
     index = head.size
-    for first, last in _runs(list(positions)):
+    for first, last in _waiting_runs(tx, limit):
         # One statement for a run of neighbours: index = position - offset.
         count = last - first + 1
+        columns = ledger_entries.c
         result = tx.execute(
             update(ledger_entries)
             .where(columns.position.between(first, last), columns.leaf_index.is_(None))
@@ -154,9 +148,10 @@ def staged_leaves(tx: ReadTx, head: Head) -> list[bytes]:
         .where(columns.leaf_index >= head.size, columns.leaf_index < head.staged_size)
         .order_by(columns.leaf_index)
     ).all()
-    if [row.leaf_index for row in rows] != list(range(head.size, head.staged_size)):
+    indexes, leaves = zip(*rows, strict=True) if rows else ((), ())
+    if indexes != tuple(range(head.size, head.staged_size)):
         raise LogDiverged(reason="staged entries have gaps")
-    return [row.leaf for row in rows]
+    return list(leaves)
 
 
 def commit(tx: WriteTx, at: datetime, head: Head, signed: SignedCheckpoint) -> Head:
@@ -190,6 +185,31 @@ def _swap(tx: WriteTx, expected: Head, step: str, **values: object) -> None:
     ]
     if tx.execute(update(ledger_heads).where(*unchanged).values(**values)).rowcount != 1:
         raise SequencerLost(step=step)
+
+
+def _waiting_runs(tx: ReadTx, limit: int) -> list[tuple[int, int]]:
+    """Positions of at most `limit` waiting entries, as runs of neighbours."""
+    position = ledger_entries.c.position
+    waiting = (
+        select(position)
+        .where(ledger_entries.c.leaf_index.is_(None))
+        .order_by(position)
+        .limit(limit)
+    )
+    some = waiting.subquery().c.position
+    edges = tx.one(
+        select(
+            func.min(some).label("first"),
+            func.max(some).label("last"),
+            func.count(some).label("number"),
+        )
+    )
+    if edges is None or edges["number"] == 0:
+        return []
+    first, last = edges["first"], edges["last"]
+    if last - first + 1 == edges["number"]:  # as nearly always: no need to fetch each
+        return [(first, last)]
+    return _runs(list(tx.execute(waiting).scalars()))
 
 
 def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:

@@ -29,8 +29,8 @@ MAX_RECORD = 512 * 1024  # so that its receipt stays a canonical record itself
 PUBLIC_ENTITY = "log"
 _NONCE = 12
 _KEY = 32
-_NONCE_AT = SALT_SIZE + _KEY
-_RANDOM = _NONCE_AT + _NONCE
+_SALT_AT = _KEY + _NONCE
+_RANDOM = _SALT_AT + SALT_SIZE
 _INSERT = BulkInsert(
     ledger_entries,
     ["entry_id", "entity", "kind", "public", "leaf", "sealed", "wrapped_key", "key_epoch"],
@@ -86,21 +86,27 @@ class Journal:
         """Check and encrypt records, for one `write`. Needs no transaction: bulk work
         seals its next batch while the writer commits the last one."""
         moment = time_text(at)
+        canonicals = [_canonical(kind, entity, moment, body) for kind, entity, body in rows]
+        # In order, so that neighbours in a batch are neighbours in the index of ids.
+        ids = sorted(new_ids(IdKind.ENTRY, len(rows)))
+        contexts = [entry_id.encode() for entry_id in ids]
         random = os.urandom(_RANDOM * len(rows))
-        wrap = self._vault.wrap
+        starts = range(0, len(random), _RANDOM)
+        keys = [random[start : start + _KEY] for start in starts]
         entries: list[JournalEntry] = []
         values: list[tuple[Any, ...]] = []
-        start = 0
-        for entry_id, (kind, entity, body) in zip(
-            new_ids(IdKind.ENTRY, len(rows)), rows, strict=True
+        for entry_id, (kind, entity, _), canonical, context, start, key, wrapped in zip(
+            ids,
+            rows,
+            canonicals,
+            contexts,
+            starts,
+            keys,
+            self._vault.wrap_many(keys, contexts),
+            strict=True,
         ):
-            canonical = _canonical(kind, entity, moment, body)
-            salt = random[start : start + SALT_SIZE]
-            key = random[start + SALT_SIZE : start + _NONCE_AT]
-            start += _RANDOM
-            nonce = random[start - _NONCE : start]
-            context = entry_id.encode()
-            wrapped = wrap(key, context)
+            nonce = random[start + _KEY : start + _SALT_AT]
+            salt = random[start + _SALT_AT : start + _RANDOM]
             sealed = nonce + AESGCM(key).encrypt(nonce, salt + canonical, context)
             leaf = blinded_leaf(salt, canonical)
             values.append(

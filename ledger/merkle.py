@@ -25,6 +25,8 @@ MAX_SIZE = (1 << 63) - 1
 
 # The hash of the complete subtree over leaves [index·2^level, (index+1)·2^level).
 NodeReader: TypeAlias = Callable[[int, int], bytes]
+# The hash of the leaves [start, size), the incomplete subtree at the right edge.
+EdgeReader: TypeAlias = Callable[[int], bytes]
 
 
 def leaf_hash(entry: bytes) -> bytes:
@@ -99,23 +101,34 @@ def tree_root(read: NodeReader, size: int) -> bytes:
     return range_root(read, 0, size) if size else EMPTY_ROOT
 
 
-def inclusion_proof(read: NodeReader, index: int, size: int) -> list[bytes]:
+def inclusion_proof(
+    read: NodeReader, index: int, size: int, edge: EdgeReader | None = None, level: int = 0
+) -> list[bytes]:
     """PATH(index, D[size]) of section 2.1.3.1: the leaf's sibling first, the leaf left out.
 
+    `edge(start)` may give MTH(D[start:size]) from a cache: a path has at most
+    one such incomplete subtree, and all paths of a tree share a few of them. With
+    a `level`, the lower part of the path is left out (see `tile_path`).
     Raises `InclusionInvalid` unless 0 ≤ index < size.
     """
     if not 0 <= index < size:
         raise InclusionInvalid(reason="index outside the tree")
     proof = []
-    node, last, level = index, size - 1, 0
+    node, last = index >> level, size - 1 >> level
     while last:
         sibling = node ^ 1
         if sibling < last or (sibling == last and (sibling + 1) << level <= size):
             proof.append(read(level, sibling))
         elif sibling == last:
-            proof.append(range_root(read, sibling << level, size))
+            start = sibling << level
+            proof.append(edge(start) if edge else range_root(read, start, size))
         node, last, level = node >> 1, last >> 1, level + 1
     return proof
+
+
+def tile_path(rows: Sequence[bytes], position: int) -> list[bytes]:
+    """The eight hashes of an audit path inside a full tile, from its `TileTree.rows`."""
+    return [row[place] for row, place in zip(rows, _SIBLINGS[position], strict=False)]
 
 
 def consistency_proof(read: NodeReader, old: int, new: int) -> list[bytes]:
@@ -213,6 +226,16 @@ def verify_consistency(
         raise ConsistencyInvalid(reason="missing hashes")
     if older != old_root or newer != new_root:
         raise ConsistencyInvalid(reason="another root")
+
+
+# Where the sibling on each height stands in its row, for each position in a full tile.
+_SIBLINGS = [
+    tuple(
+        slice(((position >> height) ^ 1) * HASH_SIZE, (((position >> height) ^ 1) + 1) * HASH_SIZE)
+        for height in range(TILE_HEIGHT)
+    )
+    for position in range(TILE_WIDTH)
+]
 
 
 def _split(count: int) -> int:

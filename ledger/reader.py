@@ -23,6 +23,8 @@ from ledger.merkle import (
     TileTree,
     consistency_proof,
     inclusion_proof,
+    range_root,
+    tile_path,
     tree_root,
     verify_inclusion,
 )
@@ -32,6 +34,8 @@ from ledger.tiles import TilePath, check_tile, parse_bundle, prefix, tile_width
 from ledger.tilestore import TileStore
 
 CACHED_TILES = 4096  # at 16 KiB each: 64 MiB, all tiles of a million leaves
+
+CACHED_EDGES = 256  # of 32 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class LogReader:
         self._head: SignedCheckpoint | None = None
         self._changed = threading.Condition()
         self._rows = lru_cache(CACHED_TILES)(self._load_rows)
+        self._edges = lru_cache(CACHED_EDGES)(self._load_edge)
 
     # --- The published head ---
 
@@ -125,12 +130,19 @@ class LogReader:
     def nodes(self, size: int) -> NodeReader:
         """The complete subtrees of a published tree of `size` leaves."""
 
+        # A path asks for up to eight nodes of one tile in a row: keep the last one.
+        last_level = last_tile = -1
+        rows: tuple[bytes, ...] = ()
+
         def read(level: int, index: int) -> bytes:
-            tile_level, height = divmod(level, TILE_HEIGHT)
-            tile, position = divmod(index, TILE_WIDTH >> height)
-            width = tile_width(size, tile_level, tile)
-            at = position * HASH_SIZE
-            return self._rows(tile_level, tile, width)[height][at : at + HASH_SIZE]
+            nonlocal last_level, last_tile, rows
+            tile_level, height = level >> 3, level & 7
+            tile = index >> (TILE_HEIGHT - height)
+            if tile != last_tile or tile_level != last_level:
+                rows = self._rows(tile_level, tile, tile_width(size, tile_level, tile))
+                last_level, last_tile = tile_level, tile
+            at = (index & (TILE_WIDTH - 1 >> height)) * HASH_SIZE
+            return rows[height][at : at + HASH_SIZE]
 
         return read
 
@@ -150,8 +162,24 @@ class LogReader:
         head = signed.checkpoint
         if index >= head.size:
             raise NotYetLogged()
-        hashes = inclusion_proof(self.nodes(head.size), index, head.size)
-        return Inclusion(self.shard, index, head.size, head.root, tuple(hashes), signed)
+        return Inclusion(
+            self.shard, index, head.size, head.root, tuple(self._path(index, head.size)), signed
+        )
+
+    def _path(self, index: int, size: int) -> list[bytes]:
+        """Eight hashes from each full tile on the way up, then the rest."""
+        if not 0 <= index < size:
+            raise InclusionInvalid(reason="index outside the tree")
+        path: list[bytes] = []
+        level = 0
+        while index >> level + TILE_HEIGHT != size - 1 >> level + TILE_HEIGHT:
+            tile = index >> level + TILE_HEIGHT
+            rows = self._rows(level // TILE_HEIGHT, tile, TILE_WIDTH)
+            path += tile_path(rows, index >> level & TILE_WIDTH - 1)
+            level += TILE_HEIGHT
+        return path + inclusion_proof(
+            self.nodes(size), index, size, lambda start: self._edges(start, size), level
+        )
 
     def consistency(self, old: int) -> list[bytes]:
         """The consistency proof from size `old` to the published checkpoint."""
@@ -159,6 +187,9 @@ class LogReader:
         if old > size:
             raise ConsistencyInvalid(reason="larger than the published tree")
         return consistency_proof(self.nodes(size), old, size)
+
+    def _load_edge(self, start: int, size: int) -> bytes:
+        return range_root(self.nodes(size), start, size)
 
     def _load_rows(self, level: int, index: int, width: int) -> tuple[bytes, ...]:
         path = TilePath(level, index, width)

@@ -2,7 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from ledger.tiles import FULL_TILE_BYTES, MAX_BUNDLE_BYTES, TilePath
 from storage.errors import ImmutableConflict
 
 CHECKPOINT = "checkpoint"
+_SYNCERS = 8
 
 
 class TileStore(Protocol):
@@ -81,22 +83,25 @@ class FilesystemTiles:
         return cls(root)
 
     def put(self, blobs: Mapping[TilePath, bytes]) -> None:
-        staged: list[tuple[Path, Path]] = []
+        staged: list[tuple[str, int, str, bytes]] = []
         folders: set[Path] = set()
+        prefix = f"{self._staging}/{secrets.token_hex(16)}-"
         try:
-            for path, data in blobs.items():
-                target = self._root / path.text
-                target.parent.mkdir(parents=True, exist_ok=True)
-                folders |= _folders_down_to(target.parent, self._root)
-                if not self._stands(target, data):
-                    staged.append((self._write(data), target))
-            for temporary, _ in staged:
-                _sync_file(temporary)
-            for temporary, target in staged:
-                self._link(temporary, target)
+            for number, (path, data) in enumerate(blobs.items()):
+                target = f"{self._root}/{path.text}"
+                folder = Path(target).parent
+                if folder not in folders:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    folders |= _folders_down_to(folder, self._root)
+                temporary = f"{prefix}{number}"
+                staged.append((temporary, _write_new(temporary, data), target, data))
+            _sync_all([descriptor for _, descriptor, _, _ in staged])
+            for temporary, _, target, data in staged:
+                self._link(temporary, target, data)
         finally:
-            for temporary, _ in staged:
-                temporary.unlink(missing_ok=True)
+            for temporary, descriptor, _, _ in staged:
+                os.close(descriptor)
+                Path(temporary).unlink(missing_ok=True)
         for folder in sorted(folders, reverse=True):
             _sync_folder(folder)
 
@@ -112,11 +117,13 @@ class FilesystemTiles:
             same = current.size == offered.size and current.root == offered.root
             if current.size > offered.size or (current.size == offered.size and not same):
                 raise CheckpointNotMonotone(published=current.size, offered=offered.size)
-        temporary = self._write(checkpoint)
+        temporary = self._staging / secrets.token_hex(16)
+        descriptor = _write_new(str(temporary), checkpoint)
         try:
-            _sync_file(temporary)
+            os.fsync(descriptor)
             temporary.replace(self._root / CHECKPOINT)
         finally:
+            os.close(descriptor)
             temporary.unlink(missing_ok=True)
         _sync_folder(self._root)
 
@@ -146,36 +153,27 @@ class FilesystemTiles:
         for leftover in self._staging.iterdir():
             leftover.unlink(missing_ok=True)
 
-    def _stands(self, target: Path, data: bytes) -> bool:
-        """Whether these bytes are there already; then they are made durable once more."""
+    def _link(self, temporary: str, target: str, data: bytes) -> None:
         try:
-            existing = target.read_bytes()
-        except FileNotFoundError:
-            return False
-        if existing != data:
-            raise ImmutableConflict(path=str(target.relative_to(self._root)))
-        _sync_file(target)
-        return True
-
-    def _link(self, temporary: Path, target: Path) -> None:
-        try:
-            target.hardlink_to(temporary)
+            os.link(temporary, target)
         except FileExistsError:
-            # Another writer was faster: its bytes must be ours.
-            self._stands(target, temporary.read_bytes())
-
-    def _write(self, data: bytes) -> Path:
-        temporary = self._staging / secrets.token_hex(16)
-        with temporary.open("xb") as file:
-            file.write(data)
-        return temporary
+            # From an interrupted round, or by a faster writer: the bytes must be
+            # ours, and are made durable once more.
+            if Path(target).read_bytes() != data:
+                raise ImmutableConflict(path=os.path.relpath(target, self._root)) from None
+            _sync_file(Path(target))
 
     def _read(self, name: str, limit: int) -> bytes:
         try:
-            with (self._root / name).open("rb") as file:
-                data = file.read(limit + 1)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            descriptor = os.open(f"{self._root}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
             raise TileMissing(path=name) from None
+        try:
+            data = _read_up_to(descriptor, limit + 1)
+        except IsADirectoryError:
+            raise TileMissing(path=name) from None
+        finally:
+            os.close(descriptor)
         if len(data) > limit:
             raise TileCorrupt(path=name, reason="longer than any such blob")
         return data
@@ -195,6 +193,40 @@ def _folders_down_to(folder: Path, root: Path) -> set[Path]:
         folder = folder.parent
         folders.add(folder)
     return folders
+
+
+def _sync_all(descriptors: Sequence[int]) -> None:
+    """fsync them, many at a time: the file system commits those that wait together once."""
+    if len(descriptors) <= _SYNCERS:
+        for descriptor in descriptors:
+            os.fsync(descriptor)
+        return
+    with ThreadPoolExecutor(_SYNCERS) as pool:
+        list(pool.map(os.fsync, descriptors))  # raises what a sync raised
+
+
+def _write_new(path: str, data: bytes) -> int:
+    """Write a new file, not yet synced; its open descriptor."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    rest = memoryview(data)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except BaseException:  # broad-except - raised again
+        os.close(descriptor)
+        Path(path).unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+def _read_up_to(descriptor: int, limit: int) -> bytes:
+    """The first `limit` bytes, or all. Plain calls: a tile is read in two of them."""
+    parts = []
+    while limit > 0 and (part := os.read(descriptor, limit)):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
 
 
 def _sync_file(path: Path) -> None:

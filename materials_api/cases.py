@@ -101,7 +101,11 @@ def load_case(tx: ReadTx, case_id: str) -> CaseView:
 
 
 def view_of(row: Row) -> CaseView:
-    """A row of `cases` as a view."""
+    """A row of `cases` as a view. `RecordMismatch` for a state that there is not."""
+    try:
+        state = CaseState(row["state"])
+    except ValueError:
+        raise RecordMismatch(entity=row["case_id"]) from None
     return CaseView(
         case_id=row["case_id"],
         number=row["number"],
@@ -114,7 +118,7 @@ def view_of(row: Row) -> CaseView:
         channel=row["channel"],
         window_org=row["window_org"],
         department=row["department"],
-        state=CaseState(row["state"]),
+        state=state,
         version=row["version"],
         opened_at=row["opened_at"],
         accepted_at=row["accepted_at"],

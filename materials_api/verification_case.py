@@ -92,7 +92,10 @@ def source_case(
     agrees = _case_agrees(row, opened)
     outcome: CaseOutcome | None = None
     for event in state_rows(tx, case_id):
-        stated = outcome_of([CaseState(event["state"])])
+        try:
+            stated = outcome_of([CaseState(event["state"])])
+        except ValueError:
+            raise RecordMismatch(entity=case_id) from None
         if stated is not None:
             record = open_entry(room, tx, event["entry_id"], case_id)
             outcome = _outcome(record)

@@ -294,11 +294,10 @@ def party_events(
         found: list[PartyEvent] = []
         for row in event_rows(tx, party):
             body = open_entry(room, tx, row["entry_id"], None).body
-            event = PartyEvent(party, PartyEventKind(row["event"]), row["at"])
             told = (body.get("party"), body.get("event"), _moment(body.get("happened_at")))
-            if told != (event.party, event.event.value, event.at):
+            if told != (party, row["event"], row["at"]):
                 raise RecordMismatch(entity=party)
-            found.append(event)
+            found.append(PartyEvent(party, PartyEventKind(row["event"]), row["at"]))
         seen.events[party] = tuple(found)
     return seen.events[party]
 

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
@@ -52,6 +52,10 @@ SENTENCES = {
         "a credential does not agree with any of its audit rows: {detail}",
     ),
     "audit_missing": ("缺少审计行：{detail}", "an audit row is missing: {detail}"),
+    "show_code": (
+        "亮证码与审计不符：{detail}",
+        "a show code does not agree with the audit: {detail}",
+    ),
     "code_tries": (
         "亮证码试错计数与审计不符：{detail}",
         "the count of wrong show codes does not agree with the audit: {detail}",
@@ -117,6 +121,7 @@ _LOCAL: Row = {"role": Role.OPERATOR.value, "org": None, "person": None, "capaci
 _WITH_OUTCOME = frozenset({"verification", "document.assistance_answered"})
 _WRONG_CODE = "wrong_code"
 _REDEEM = "grant.redeem"
+_LONGEST_CODE = timedelta(hours=1)  # whatever the limit was when it was made
 
 
 @dataclass(slots=True)
@@ -283,6 +288,16 @@ class AuditCheck:
             detail = {"bytes": "size", "media_type": "media_type"}
             return _compared(row, told, detail, ("principal",), at="created_at")
         return []
+
+    def code(self, tx: ReadTx, row: Row) -> None:
+        """A show code that is out was noted when it was made, and lives for minutes at most."""
+        end = row["code_expires_at"]
+        if end is None:
+            return
+        noted = _NOTED.all(tx, {"entity": row["grant_id"]})
+        made = [one["at"] for one in noted if one["action"] == "grant.code"]
+        if not made or not max(made) < end <= max(made) + _LONGEST_CODE:
+            self.found.add("show_code", row["grant_id"], "code_expires_at")
 
     def _was_noted(self, tx: ReadTx, entity: str, at: datetime, action: str) -> None:
         rows = _NOTED.all(tx, {"entity": entity})

@@ -122,7 +122,7 @@ def _refusals(path: str, method: str, operation: Json) -> set[int]:
     writes = method != "get"
     if operation.get("security"):
         found |= {401, 403}
-    if "{" in path or takes_json:
+    if "{" in path or takes_json or any(map(_names_a_thing, operation.get("parameters", ()))):
         found.add(404)
     if operation.get("parameters") or "requestBody" in operation:
         found.add(422)
@@ -133,6 +133,13 @@ def _refusals(path: str, method: str, operation: Json) -> set[int]:
     if "206" in operation["responses"]:
         found.add(416)
     return found
+
+
+def _names_a_thing(parameter: Json) -> bool:
+    """Whether a parameter is an id, also where it may be left out."""
+    schema = parameter["schema"]
+    patterns = [one.get("pattern", "") for one in (schema, *schema.get("anyOf", ()))]
+    return any(re.match(r"\^[a-z]{3}_", pattern) for pattern in patterns)
 
 
 def _response(status: int) -> Json:

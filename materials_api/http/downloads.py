@@ -1,7 +1,7 @@
 """Routes of downloads: a ticket for a file of a verified item or of one's own, and its bytes."""
 
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -24,6 +24,8 @@ Ticket = Annotated[str, Path(pattern=r"^mjt_[A-Za-z0-9_-]{43}$")]
 RangeHeader = Annotated[
     str | None, Header(alias="Range", max_length=256, description="one range: `bytes=0-1023`")
 ]
+# What it is said to be is what the file is.
+_ANY_KIND: dict[str, Any] = {"application/octet-stream": {}, "*/*": {}}
 IfRange = Annotated[str | None, Header(alias="If-Range", max_length=256)]
 
 
@@ -92,8 +94,8 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         "/downloads/{ticket}",
         response_class=Response,
         responses={
-            200: {"content": {"application/octet-stream": {}}, "description": "the whole file"},
-            206: {"content": {"application/octet-stream": {}}, "description": "the range"},
+            200: {"content": _ANY_KIND, "description": "the whole file"},
+            206: {"content": _ANY_KIND, "description": "the range"},
             416: {"description": "范围超出内容 / the range lies outside the content"},
         },
         summary="下载",

@@ -14,13 +14,13 @@ from archive.fsck import fsck as check_archive
 from kernel.clock import SystemClock
 from kernel.errors import CodedError
 from ledger.fsck import fsck as check_ledger
-from ledger.fsck_reading import Findings
+from ledger.fsck_reading import UNREADABLE, Findings
 from ledger.problems import Problem
 from ledger.problems import Progress as Tell
 from ledger.tables import ledger_heads
 from license_service.fsck import fsck as check_licenses
 from materials_api.fsck import fsck as check_materials
-from materials_api.tables import tickets, uploads
+from materials_api.tables import grants, tickets, uploads
 from parties.fsck import fsck as check_parties
 from runtime.fsck_audit import AuditCheck
 from runtime.fsck_files import check_files
@@ -39,6 +39,7 @@ NAMES = {
 }
 SHOWN = 200  # lines on a terminal; a file or a pipe gets them all
 _SENTENCES = {
+    "store_unreadable": ("存储无法打开：{detail}", "the store cannot be opened: {detail}"),
     "database_damaged": ("数据库文件已损坏：{detail}", "the database file is damaged: {detail}"),
 }
 
@@ -55,10 +56,10 @@ def check_store(data: Path, *, as_json: bool) -> int:
             with _bar(console) as bar:
                 problems = run_checks(store, _teller(bar))
             checked = store.ledger.origin
-    except CodedError as error:
-        if error.code in ("store_missing", "setting_invalid"):
+    except (CodedError, *UNREADABLE) as error:
+        if isinstance(error, CodedError) and error.code in ("store_missing", "setting_invalid"):
             raise
-        problems = [Problem(error.code, "store", error.message_zh(), error.message_en())]
+        problems = [not_opened(error)]
     if as_json:
         found = [
             {"code": one.code, "where": one.where, "zh": one.zh, "en": one.en} for one in problems
@@ -97,6 +98,15 @@ def run_checks(store: Store, tell: Tell) -> list[Problem]:
         with found.guarded(name):
             found.problems += check()
     return found.problems
+
+
+def not_opened(error: Exception) -> Problem:
+    """Why a store cannot be opened at all: what it says of itself, or what broke."""
+    if isinstance(error, CodedError):
+        return Problem(error.code, "store", error.message_zh(), error.message_en())
+    found = Findings(_SENTENCES)
+    found.add("store_unreadable", "store", type(error).__name__)
+    return found.problems[0]
 
 
 def lines(problems: Sequence[Problem], checked: str, shown: int | None) -> list[str]:
@@ -143,6 +153,7 @@ def check_audit(store: Store, tell: Tell) -> list[Problem]:
         check.entries()
     check.found.each(store.database, uploads.c.upload_id, check.upload)
     check.found.each(store.database, tickets.c.ticket_id, check.ticket)
+    check.found.each(store.database, grants.c.grant_id, check.code)
     check.code_tries()
     return check.found.problems
 

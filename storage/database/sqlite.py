@@ -39,10 +39,14 @@ def configure(engine: Engine, *, begin: str, query_only: bool) -> None:
         # The driver must not begin transactions of its own: we do.
         connection.isolation_level = None
         pragmas = PRAGMAS if query_only else {**PRAGMAS, **WRITER_PRAGMAS}
-        for name, value in pragmas.items():
-            connection.execute(f"PRAGMA {name} = {value}")
-        if query_only:
-            connection.execute("PRAGMA query_only = 1")
+        try:
+            for name, value in pragmas.items():
+                connection.execute(f"PRAGMA {name} = {value}")
+            if query_only:
+                connection.execute("PRAGMA query_only = 1")
+        except UnicodeDecodeError as error:
+            # The driver cannot even tell which part of a damaged schema it could not read.
+            raise DatabaseDamaged() from error
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:

@@ -1,5 +1,6 @@
 """A made-up log and a made-up case, so that packages can be checked without a store."""
 
+import copy
 import hashlib
 import json
 import shutil
@@ -225,7 +226,7 @@ def make_package(log: FakeLog | None = None) -> FakePackage:
         "verification.allowed",
         "vrf_1",
         {
-            **VERIFICATION,
+            **copy.deepcopy(VERIFICATION),
             "item": photo,
             "answer": None,
             "unit": None,
@@ -381,7 +382,7 @@ def make_package(log: FakeLog | None = None) -> FakePackage:
         "verifications": [
             {
                 "id": "vrf_1",
-                **VERIFICATION,
+                **copy.deepcopy(VERIFICATION),
                 "item": photo,
                 "at": at("verification"),
                 "records": [records["verification"]],

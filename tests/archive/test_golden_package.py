@@ -46,6 +46,14 @@ def test_the_kept_package_is_the_one_that_was_kept() -> None:
     assert digest == "525e4859ecccb2314d396c3c4a2db20377578361f67c80bf1d3f493c8ce423b3"
 
 
+def test_the_same_case_is_described_as_it_was(package: Any, tmp_path: Path) -> None:
+    package.write(tmp_path / "package")
+    with zipfile.ZipFile(PACKED) as packed:
+        for name in ("case.json", "case.xml", "process.xml", "manifest-sha256.txt"):
+            kept = packed.read(f"package/{name}")
+            assert (tmp_path / "package" / name).read_bytes() == kept, name
+
+
 def generate(made: Any, folder: Path) -> None:
     """Write the vector from the made-up case of `conftest.py`, whose keys are fixed."""
     made.write(folder / "package")

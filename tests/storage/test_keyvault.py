@@ -20,6 +20,18 @@ def test_the_same_key_never_wraps_to_the_same_bytes(vault: FileKeyVault) -> None
     assert vault.wrap(KEY, b"obj") != vault.wrap(KEY, b"obj")
 
 
+def test_many_keys_are_wrapped_each_for_its_own_place(vault: FileKeyVault) -> None:
+    keys = [bytes([number]) * 32 for number in range(5)]
+    places = [b"obj %d" % number for number in range(5)]
+    wrapped = vault.wrap_many(keys, places)
+    assert len({one.blob[:12] for one in wrapped}) == 5
+    for key, place, one in zip(keys, places, wrapped, strict=True):
+        assert vault.unwrap(one, place) == key
+    assert vault.wrap_many([], []) == []
+    with pytest.raises(ValueError, match="argument"):
+        vault.wrap_many(keys, places[:-1])
+
+
 def test_a_wrap_moved_to_another_place_does_not_open(vault: FileKeyVault) -> None:
     with pytest.raises(ObjectCorrupt):
         vault.unwrap(vault.wrap(KEY, b"obj one"), b"obj two")

@@ -398,6 +398,15 @@ def office(small: tuple[Path, dict[str, str], FixedClock], tmp_path: Path) -> It
 
 
 @pytest.fixture(scope="module")
+def peopled_office(
+    small: tuple[Path, dict[str, str], FixedClock], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Office]:
+    """A copy for a whole module, with people, whose tests keep to things of their own."""
+    with _copied(small, tmp_path_factory.mktemp("peopled"), people=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def module_office(
     small: tuple[Path, dict[str, str], FixedClock], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Office]:
