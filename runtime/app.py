@@ -48,11 +48,12 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
     access = Access(store.database, store.clock, store.credentials)
     public = Depends(access.public)
     app.include_router(_own_routes(app, store))
+    # Routes are matched in order: what windows ask all day stands first.
+    app.include_router(materials_routes(store.materials, access))
     app.include_router(log_routes(store.ledger, [public]))
     parties = PartiesRoom(store.clock, store.database, store.vault, store.parties)
     app.include_router(party_routes(parties, access))
     app.include_router(license_routes(store.license_room, access))
-    app.include_router(materials_routes(store.materials, access))
     app.include_router(archive_routes(store.archive, access))
     app.include_router(portal_routes(store))
     problems.install(app)

@@ -26,6 +26,8 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
     """All routers of the room in one."""
     router = APIRouter()
     for module in (
+        # First, because routes are matched in order and this one is asked most.
+        verifications,
         uploads,
         cases,
         # Before `materials`: `…/materials/form` is no material's id.
@@ -35,7 +37,6 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         tasks,
         exemptions,
         grants,
-        verifications,
         downloads,
         uses,
         receipts,
