@@ -74,4 +74,4 @@ class Limits:
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
     manifest: ManifestLimits = field(default_factory=ManifestLimits)
 
-    import_batch: int = 200  # rows in one commit
+    import_batch: int = 1000  # rows in one commit

@@ -19,6 +19,7 @@ from ledger.errors import SequencerBusy
 from materials_api.back_files import Told, import_rows, known_words
 from materials_api.errors import ManifestUnreadable
 from materials_api.manifest import ManifestRow, RowProblem, detect_encoding, parse_manifest
+from runtime.interpreter import settle
 from runtime.store import Store, open_store
 
 # The operator at the machine; not the form of a credential's id, so nobody else acts as it.
@@ -39,6 +40,7 @@ def import_manifest(data: Path, manifest: Path, *, as_json: bool) -> int:
     report = manifest.with_name(manifest.name + ".refused.csv")
     with open_store(data) as store:
         server_runs = _start(store)
+        settle()
         refused: list[RowProblem] = []
         limits = store.materials.limits.manifest
         encoding = detect_encoding(lambda: _blocks(manifest), limits)

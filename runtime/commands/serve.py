@@ -1,6 +1,5 @@
 """`mianjiao serve`: the store behind HTTP, in one process."""
 
-import gc
 import logging
 import socket
 import sys
@@ -20,6 +19,7 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
     import uvicorn
 
     from runtime.app import build_app
+    from runtime.interpreter import settle
     from runtime.protocol import bounded_protocol
     from runtime.settings import read_settings
     from runtime.store import open_store
@@ -34,7 +34,7 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
         raise AddressInUse(address=f"{host}:{port}") from None
     with listener, open_store(data, settings) as store:
         store.start()
-        _settle_interpreter()
+        settle()
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listener.getsockname()[1]}"
         if announce_json:
@@ -53,19 +53,6 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
         )
         uvicorn.Server(config).run(sockets=[listener])
     return 0
-
-
-def _settle_interpreter() -> None:
-    """Short waits for the interpreter lock, and no full collections of what stays anyway.
-
-    A request passes several threads; by default each hand-over may wait 5 ms.
-    A full collection walks every module and table description: 130 ms and more
-    were seen, in which nobody is served.
-    """
-    sys.setswitchinterval(0.0005)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def _tell(data: Path, url: str, origin: str, warnings: list[str]) -> None:
