@@ -19,11 +19,11 @@ from kernel.canonical import JsonValue
 from kernel.clock import time_text
 from ledger.checkpoints import SignedCheckpoint
 from ledger.records import OpenedRecord
-from materials_api.case_documents import DocumentRow
-from materials_api.case_lifecycle import LABELS_ZH
+from materials_api.cases.lifecycle import LABELS_ZH
+from materials_api.cases.requirements import UPLOAD
 from materials_api.catalogue.model import Catalogue
-from materials_api.document_kinds import NAMES
-from materials_api.requirements import UPLOAD
+from materials_api.documents.kinds import NAMES
+from materials_api.documents.stored import DocumentRow
 
 # What is no event of the lifecycle.
 _EVENTS_ZH = {"open": "建件", "imported": "历史材料归集"}

@@ -22,9 +22,8 @@ from archive.gathered import (
 from ledger.errors import RecordErased
 from ledger.records import OpenedRecord
 from license_service.tables import licenses
-from materials_api.back_file_rows import ORIGIN
-from materials_api.case_documents import DocumentRow, documents_of
-from materials_api.cases import (
+from materials_api.back_files.rows import ORIGIN
+from materials_api.cases.access import (
     ARCHIVED,
     CaseEventView,
     CaseView,
@@ -33,10 +32,11 @@ from materials_api.cases import (
     outcome,
     rules_of,
 )
+from materials_api.cases.requirements import currently_met
+from materials_api.documents.stored import DocumentRow, documents_of
 from materials_api.errors import RecordMismatch
-from materials_api.materials import materials_of_case, open_material
+from materials_api.materials.access import materials_of_case, open_material
 from materials_api.record_checks import checked_state
-from materials_api.requirements import currently_met
 from materials_api.room import MaterialsRoom
 from materials_api.tables import verifications
 from storage.database import ReadTx

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from archive.completeness import CaseFacts
 from ledger.records import OpenedRecord
-from materials_api.case_documents import DocumentRow
-from materials_api.case_lifecycle import CaseOutcome
-from materials_api.cases import CaseEventView, CaseView
+from materials_api.cases.access import CaseEventView, CaseView
+from materials_api.cases.lifecycle import CaseOutcome
+from materials_api.cases.requirements import Met
 from materials_api.catalogue.model import Catalogue, Matter
-from materials_api.materials import MaterialFacts
-from materials_api.requirements import Met
+from materials_api.documents.stored import DocumentRow
+from materials_api.materials.access import MaterialFacts
 from storage.objects import ObjectRef
 
 Records = tuple[OpenedRecord, ...]

@@ -11,8 +11,8 @@ from archive.records import Export
 from archive.room import ArchiveRoom
 from kernel.principals import Principal, Role
 from ledger.errors import NotYetLogged
-from materials_api.byte_ranges import ByteRange, RangeRequest, requested_range
-from materials_api.cases import case_for
+from materials_api.cases.access import case_for
+from materials_api.releases.byte_ranges import ByteRange, RangeRequest, requested_range
 from parties.http import Access
 from parties.http.replies import write_once
 from parties.http.wire import IdempotencyKey, UtcTime, Wire

@@ -52,7 +52,7 @@ from ledger.policy import parse_policy
 from ledger.proofs import LogProof
 from ledger.receipts import build_receipt
 from ledger.records import OpenedRecord
-from materials_api.documents import render_document
+from materials_api.documents.renderer import render_document
 from storage.database import WriteTx
 from storage.errors import StorageFull
 from storage.objects import registry

@@ -15,7 +15,7 @@ from archive.tables import exports
 from kernel.canonical import JsonValue
 from kernel.principals import Principal
 from ledger.checkpoints import SignedCheckpoint
-from materials_api.material_lifecycle import MaterialState
+from materials_api.materials.lifecycle import MaterialState
 from materials_api.tables import materials, uses
 from storage import audit
 from storage.database import ReadTx, WriteTx

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.plain import keep_files
-from materials_api.manifest import COLUMNS
+from materials_api.back_files.manifest import COLUMNS
 from runtime.demo.people import COMPANY
 from runtime.store import create_store
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
-from materials_api import case_lifecycle, grant_lifecycle, material_lifecycle
+from materials_api.cases import lifecycle as case_lifecycle
+from materials_api.grants import lifecycle as grant_lifecycle
+from materials_api.materials import lifecycle as material_lifecycle
 
 DIAGRAMS: Mapping[str, Callable[[], str]] = {
     "case": case_lifecycle.diagram,

@@ -7,7 +7,7 @@ from the environment.
 from dataclasses import dataclass, field
 from datetime import date
 
-from materials_api.grant_limits import GrantLimits
+from materials_api.grants.limits import GrantLimits
 
 KIB = 1 << 10
 MIB = 1 << 20

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from materials_api.upload_reasons import UPLOAD_REASONS
+from materials_api.cases.upload_reasons import UPLOAD_REASONS
 from parties.http.access import public
 from portal.errors import PageUnknown
 from portal.language import Language, choose

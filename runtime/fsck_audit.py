@@ -22,8 +22,8 @@ from ledger.records import Row
 from ledger.tables import ledger_entries
 from license_service.facts import DRAFTED, ISSUED, KIND_OF
 from license_service.lifecycle import SUPERSEDING
-from materials_api.case_lifecycle import CaseEvent
-from materials_api.material_lifecycle import MaterialEvent
+from materials_api.cases.lifecycle import CaseEvent
+from materials_api.materials.lifecycle import MaterialEvent
 from materials_api.tables import (
     case_documents,
     cases,

@@ -27,14 +27,14 @@ from license_service.sources import LocalSource
 from license_service.tables import licenses as license_rows
 from materials_api.adoption import adopt
 from materials_api.catalogue.loader import load_catalogue
-from materials_api.erasure import continue_erasures
-from materials_api.grants import lapse_overdue
+from materials_api.grants.granting import lapse_overdue
 from materials_api.limits import MIB, Limits
+from materials_api.materials.erasure import continue_erasures
 from materials_api.room import MaterialsRoom
 from materials_api.tables import cases as case_rows
 from materials_api.tables import materials as material_rows
 from materials_api.tables import verifications as verification_rows
-from materials_api.uploads import release_uploads
+from materials_api.uploads.incoming import release_uploads
 from migrations.revision import require_head
 from parties import Parties
 from parties.credentials import Credentials

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from kernel.errors import CodedError
 from license_service import lifecycle as license_lifecycle
+from materials_api.back_files.manifest import PROBLEMS
 from materials_api.lifecycles import DIAGRAMS
-from materials_api.manifest import PROBLEMS
 from runtime.problems import status_of
 from runtime.settings import Settings
 from scripts import format_examples

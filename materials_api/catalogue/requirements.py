@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from materials_api.case_lifecycle import CaseOutcome
+from materials_api.cases.lifecycle import CaseOutcome
 from materials_api.catalogue.errors import ProblemCode
 from materials_api.catalogue.fields import PERMANENT, Key, Retention, Strict, Text, fail
 from materials_api.catalogue.terms import (

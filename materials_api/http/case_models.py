@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kernel.principals import Capacity, Channel
-from materials_api.case_events import CorrectionItem, EventRequest
-from materials_api.case_lifecycle import CaseEvent
-from materials_api.case_opening import Acting, OpenCase
+from materials_api.cases.events import CorrectionItem, EventRequest
+from materials_api.cases.lifecycle import CaseEvent
+from materials_api.cases.opening import Acting, OpenCase
 from materials_api.http.common import ReceiptOut, TextOut
 from parties.http.wire import HolderIn, UtcTime, Wire
 from parties.registry import MAX_NAME, HolderRef

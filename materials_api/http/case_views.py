@@ -1,6 +1,7 @@
 """Cases as the routes show them."""
 
-from materials_api.cases import CaseView, events_of, outcome, rules_of
+from materials_api.cases.access import CaseView, events_of, outcome, rules_of
+from materials_api.cases.requirements import Met, currently_met, missing
 from materials_api.catalogue.model import Text
 from materials_api.http.case_models import (
     CaseDetailOut,
@@ -12,7 +13,6 @@ from materials_api.http.case_models import (
     RequirementOut,
 )
 from materials_api.http.common import TextOut, receipt_link
-from materials_api.requirements import Met, currently_met, missing
 from materials_api.room import MaterialsRoom
 from parties.errors import PartyErased
 from storage.database import ReadTx

@@ -6,10 +6,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Response
 
 from kernel.principals import Principal, Role
-from materials_api.case_events import apply_event
-from materials_api.case_lifecycle import CaseState
-from materials_api.case_opening import open_case
-from materials_api.cases import case_for, events_of, list_cases
+from materials_api.cases.access import case_for, events_of, list_cases
+from materials_api.cases.events import apply_event
+from materials_api.cases.lifecycle import CaseState
+from materials_api.cases.opening import open_case
 from materials_api.http.case_models import (
     CaseDetailOut,
     CaseIn,

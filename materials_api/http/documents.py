@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Response
 
 from kernel.principals import Principal, Role
-from materials_api.assistance import AssistanceOutcome, answer_assistance, ask_assistance
-from materials_api.case_documents import DocumentRow, document_for, documents_of
-from materials_api.cases import case_for
-from materials_api.commitments import MadeDocument, commit
-from materials_api.document_kinds import NAMES
-from materials_api.documents import render_document
+from materials_api.cases.access import case_for
+from materials_api.cases.assistance import AssistanceOutcome, answer_assistance, ask_assistance
+from materials_api.cases.commitments import MadeDocument, commit
+from materials_api.documents.kinds import NAMES
+from materials_api.documents.renderer import render_document
+from materials_api.documents.stored import DocumentRow, document_for, documents_of
 from materials_api.http.case_models import Note, RequirementKey
 from materials_api.http.common import CaseId, DocumentId, ReceiptOut, TextOut, receipt_link
 from materials_api.room import MaterialsRoom

@@ -11,11 +11,11 @@ from starlette.types import Receive, Scope, Send
 
 from kernel.errors import CodedError
 from kernel.principals import Principal, Role
-from materials_api.byte_ranges import RangeRequest
-from materials_api.downloads import Release, begin_download, note_stopped, stream
 from materials_api.http.common import MaterialId
+from materials_api.releases.byte_ranges import RangeRequest
+from materials_api.releases.downloads import Release, begin_download, note_stopped, stream
+from materials_api.releases.tickets import IssuedTicket, ticket_for_own, ticket_for_verification
 from materials_api.room import MaterialsRoom
-from materials_api.tickets import IssuedTicket, ticket_for_own, ticket_for_verification
 from parties.http.access import Access
 from parties.http.wire import UtcTime, Wire
 

@@ -5,18 +5,18 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends
 
 from kernel.principals import Principal, Role
+from materials_api.cases.exempting import exemptions_of
 from materials_api.catalogue.terms import ROUTE_EN, ROUTE_GROUP, ROUTE_ZH
-from materials_api.exemption_facts import (
+from materials_api.http.common import CaseId, TextOut
+from materials_api.room import MaterialsRoom
+from materials_api.rules.exemption_facts import (
     WHY_OPEN,
     Assessment,
     CandidateCount,
     RequirementAssessment,
     RouteAssessment,
 )
-from materials_api.exemption_service import exemptions_of
-from materials_api.http.common import CaseId, TextOut
-from materials_api.reasons import ReasonCode, reason
-from materials_api.room import MaterialsRoom
+from materials_api.rules.reasons import ReasonCode, reason
 from parties.http.access import Access
 from parties.http.wire import Wire
 

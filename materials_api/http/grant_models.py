@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from materials_api.grant_lifecycle import GrantUse
-from materials_api.grant_requests import AskGrant
-from materials_api.grants import MakeGrant
+from materials_api.grants.granting import MakeGrant
+from materials_api.grants.lifecycle import GrantUse
+from materials_api.grants.requests import AskGrant
 from materials_api.http.case_models import CapacityWord, RequirementKey
 from materials_api.http.common import TextOut
 from materials_api.http.material_models import MaterialOut

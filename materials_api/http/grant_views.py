@@ -6,9 +6,10 @@ from typing import Literal
 from kernel.principals import Principal, Role
 from ledger.errors import RecordErased
 from license_service.errors import LicenseRecordMismatch
-from materials_api.cases import load_case, rules_of
-from materials_api.grant_lifecycle import standing
-from materials_api.grant_records import Grant, GrantItem
+from materials_api.cases.access import load_case, rules_of
+from materials_api.grants.lifecycle import standing
+from materials_api.grants.records import Grant, GrantItem
+from materials_api.grants.stored_items import MATERIAL
 from materials_api.http.common import TextOut
 from materials_api.http.grant_models import (
     AskedByOut,
@@ -20,9 +21,8 @@ from materials_api.http.grant_models import (
     PreviewOut,
 )
 from materials_api.http.material_views import material_out
-from materials_api.materials import material_row_of, open_material
+from materials_api.materials.access import material_row_of, open_material
 from materials_api.room import MaterialsRoom
-from materials_api.stored_items import MATERIAL
 from storage.database import ReadTx
 
 

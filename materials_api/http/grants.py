@@ -5,10 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from kernel.principals import Principal, Role
-from materials_api.grant_lifecycle import GrantState
-from materials_api.grant_records import Grant
-from materials_api.grant_requests import ask_grants
-from materials_api.grants import approve, decline, grant_for, list_grants, make_grant, revoke
+from materials_api.grants.granting import (
+    approve,
+    decline,
+    grant_for,
+    list_grants,
+    make_grant,
+    revoke,
+)
+from materials_api.grants.lifecycle import GrantState
+from materials_api.grants.records import Grant
+from materials_api.grants.requests import ask_grants
+from materials_api.grants.show_codes import WrongCode, redeem, show_code
 from materials_api.http.common import CaseId, Cursor, PageSize
 from materials_api.http.grant_models import (
     ApproveIn,
@@ -22,7 +30,6 @@ from materials_api.http.grant_models import (
 )
 from materials_api.http.grant_views import grant_detail, grant_out
 from materials_api.room import MaterialsRoom
-from materials_api.show_codes import WrongCode, redeem, show_code
 from parties.http.access import Access
 from parties.http.replies import write_once
 from parties.http.wire import IdempotencyKey, Wire

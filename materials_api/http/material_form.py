@@ -12,7 +12,6 @@ from kernel.errors import CodedError
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal, Role
 from materials_api.errors import FormInvalid
-from materials_api.forms import Form, FormReceiver
 from materials_api.http.common import (
     OWN_LIMIT,
     CaseId,
@@ -24,10 +23,11 @@ from materials_api.http.common import (
 from materials_api.http.material_models import FormBody, MaterialFields, RegisteredOut
 from materials_api.http.materials import registered_out
 from materials_api.http.receiving import ending, receive_into
-from materials_api.material_registration import ask_before, register_material
-from materials_api.registration_checks import FileInput
+from materials_api.materials.checks import FileInput
+from materials_api.materials.registration import ask_before, register_material
 from materials_api.room import MaterialsRoom
-from materials_api.uploads import add_upload, check_room_for, discard
+from materials_api.uploads.forms import Form, FormReceiver
+from materials_api.uploads.incoming import add_upload, check_room_for, discard
 from parties.http.access import Access
 from parties.http.replies import write_once
 from parties.http.wire import IdempotencyKey

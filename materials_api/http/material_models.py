@@ -7,8 +7,8 @@ from pydantic import Field
 from materials_api.catalogue.terms import PartyRole, Provenance
 from materials_api.http.case_models import RequirementKey
 from materials_api.http.common import Day, ReceiptOut, TextOut
-from materials_api.invalidation import InvalidReason
-from materials_api.registration_checks import FileInput, PartyInput, RegisterMaterial
+from materials_api.materials.checks import FileInput, PartyInput, RegisterMaterial
+from materials_api.materials.invalidation import InvalidReason
 from parties.http.wire import UtcTime, Wire
 from parties.registry import MAX_NAME, HolderRef
 

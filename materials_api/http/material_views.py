@@ -1,7 +1,7 @@
 """Materials as the routes show them."""
 
 from kernel.clock import china_date
-from materials_api.cases import CaseView
+from materials_api.cases.access import CaseView
 from materials_api.catalogue.errors import MaterialTypeUnknown
 from materials_api.errors import RecordMismatch
 from materials_api.http.common import TextOut, last_day
@@ -13,7 +13,7 @@ from materials_api.http.material_models import (
     ShareOut,
     UsingCaseOut,
 )
-from materials_api.materials import MaterialFacts, MaterialRow
+from materials_api.materials.access import MaterialFacts, MaterialRow
 from materials_api.room import MaterialsRoom
 from parties.errors import PartyErased
 from storage.database import ReadTx

@@ -6,8 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Response
 
 from kernel.principals import Principal, Role
-from materials_api.cases import case_for
-from materials_api.erasure import continue_erasures, erasure_of, request_erasure
+from materials_api.cases.access import case_for
 from materials_api.http.common import (
     CaseId,
     Cursor,
@@ -31,17 +30,18 @@ from materials_api.http.material_models import (
     TypeKey,
 )
 from materials_api.http.material_views import material_item, material_out, using_case
-from materials_api.invalidation import invalidate
-from materials_api.material_control import resume_reuse, stop_reuse
-from materials_api.material_lifecycle import MaterialState
-from materials_api.material_registration import Registered, ask_before, register_material
-from materials_api.materials import (
+from materials_api.materials.access import (
     MaterialFacts,
     list_own,
     material_for,
     materials_of_case,
     open_or_row,
 )
+from materials_api.materials.control import resume_reuse, stop_reuse
+from materials_api.materials.erasure import continue_erasures, erasure_of, request_erasure
+from materials_api.materials.invalidation import invalidate
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.materials.registration import Registered, ask_before, register_material
 from materials_api.room import MaterialsRoom
 from parties.http.access import Access
 from parties.http.replies import write_once

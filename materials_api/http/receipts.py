@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from kernel.principals import Principal, Role
 from materials_api.http.common import Prefer, Waiting, preferred_wait
-from materials_api.receipts_access import check_receipt
+from materials_api.releases.receipts_access import check_receipt
 from materials_api.room import MaterialsRoom
-from materials_api.verification_answers import encode
+from materials_api.verification.answers import encode
 from parties.http.access import Access
 from storage import audit
 

@@ -9,8 +9,8 @@ from kernel.principals import Principal, Role
 from materials_api.catalogue.terms import PartyEventKind
 from materials_api.http.case_models import RequirementKey
 from materials_api.http.verification_models import Claim
-from materials_api.party_events import record_event
-from materials_api.registers import end_facts, load_facts
+from materials_api.registers.party_events import record_event
+from materials_api.registers.register import end_facts, load_facts
 from materials_api.room import MaterialsRoom
 from parties.http.access import Access
 from parties.http.replies import write_once

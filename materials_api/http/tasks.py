@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Response
 
 from kernel.principals import Principal, Role
+from materials_api.cases.tasks import TaskState, TaskView, finish_task, list_tasks
 from materials_api.http.case_models import Note
 from materials_api.http.common import Cursor, PageSize, TaskId
 from materials_api.room import MaterialsRoom
-from materials_api.tasks import TaskState, TaskView, finish_task, list_tasks
 from parties.http.access import Access
 from parties.http.replies import write_once
 from parties.http.wire import IdempotencyKey, UtcTime, Wire

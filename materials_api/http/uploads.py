@@ -9,7 +9,7 @@ from kernel.principals import Principal, Role
 from materials_api.http.common import OWN_LIMIT, ContentDigest, declared_digests, declared_size
 from materials_api.http.receiving import ending, receive_into
 from materials_api.room import MaterialsRoom
-from materials_api.uploads import Upload, begin_upload, keep_upload
+from materials_api.uploads.incoming import Upload, begin_upload, keep_upload
 from parties.http.access import Access
 from parties.http.wire import Wire
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends
 from kernel.principals import Principal, Role
 from materials_api.catalogue.errors import MatterUnknown
 from materials_api.http.common import Cursor, PageSize, TextOut
+from materials_api.releases.uses import Use, uses_of
 from materials_api.room import MaterialsRoom
-from materials_api.uses import Use, uses_of
 from parties.http.access import Access
 from parties.http.wire import UtcTime, Wire
 

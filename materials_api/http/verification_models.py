@@ -6,9 +6,9 @@ from pydantic import Field
 
 from materials_api.http.case_models import RequirementKey
 from materials_api.http.common import ReceiptOut
-from materials_api.reuse_facts import Basis, Consent, StatutoryDuty
-from materials_api.verification import Verify
-from materials_api.verification_facts import AskedItem
+from materials_api.rules.reuse_facts import Basis, Consent, StatutoryDuty
+from materials_api.verification.facts import AskedItem
+from materials_api.verification.verifying import Verify
 from parties.http.wire import HolderIn, UtcTime, Wire
 
 ItemId = Annotated[str, Field(pattern=r"^(mat|lic)_[0-9a-z]{26}$", examples=["mat_" + "0" * 26])]

@@ -8,16 +8,16 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Response
 
 from kernel.principals import Principal, Role
-from materials_api.data_checks import CheckData, check_data
-from materials_api.grant_errors import VerificationContended
+from materials_api.grants.errors import VerificationContended
 from materials_api.http.common import CaseId
 from materials_api.http.verification_models import CallOut, DataCheckIn, VerifyIn, basis_of
-from materials_api.registers import DataSource, LocalRegisters
+from materials_api.registers.data_checks import CheckData, check_data
+from materials_api.registers.register import DataSource, LocalRegisters
 from materials_api.room import MaterialsRoom
-from materials_api.verification import Call, attempts
-from materials_api.verification_answers import call_answer, encode, item_answer
-from materials_api.verification_reading import ReadCall, read_call
-from materials_api.verification_store import Stale
+from materials_api.verification.answers import call_answer, encode, item_answer
+from materials_api.verification.reading import ReadCall, read_call
+from materials_api.verification.store import Stale
+from materials_api.verification.verifying import Call, attempts
 from parties.http.access import Access
 from parties.http.replies import json_response, request_key
 from parties.http.wire import IdempotencyKey

@@ -19,7 +19,7 @@ from ledger.problems import Problem
 from ledger.problems import Progress as Tell
 from ledger.tables import ledger_heads
 from license_service.fsck import fsck as check_licenses
-from materials_api.fsck import fsck as check_materials
+from materials_api.fsck.checking import fsck as check_materials
 from materials_api.tables import grants, tickets, uploads
 from parties.fsck import fsck as check_parties
 from runtime.fsck_audit import AuditCheck

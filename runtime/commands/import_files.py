@@ -16,9 +16,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kernel.principals import Principal, Role
 from ledger.errors import SequencerBusy
-from materials_api.back_files import Told, import_rows, known_words
+from materials_api.back_files.collection import Told, import_rows, known_words
+from materials_api.back_files.manifest import (
+    ManifestRow,
+    RowProblem,
+    detect_encoding,
+    parse_manifest,
+)
 from materials_api.errors import ManifestUnreadable
-from materials_api.manifest import ManifestRow, RowProblem, detect_encoding, parse_manifest
 from runtime.interpreter import settle
 from runtime.store import Store, open_store
 

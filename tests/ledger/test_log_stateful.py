@@ -70,8 +70,12 @@ class LogMachine(RuleBasedStateMachine):
             self.store.close()
             shutil.rmtree(self.directory)
 
-    @rule(target=entities, count=st.sampled_from([1, 2, 5, 120, 260]))
-    def record(self, count: int) -> str:
+    @rule(
+        target=entities,
+        count=st.sampled_from([1, 2, 5, 120, 260]),
+        sequenced=st.booleans(),
+    )
+    def record(self, count: int, sequenced: bool) -> str:
         entity = new_id(IdKind.MATERIAL)
         rows = [("material.noted", entity, {"number": number}) for number in range(count)]
         at = self.store.now
@@ -81,6 +85,8 @@ class LogMachine(RuleBasedStateMachine):
         for entry, (_, _, body) in zip(entries, rows, strict=True):
             self.records[entry.entry_id] = body
         self.of_entity[entity] = [entry.entry_id for entry in entries]
+        if sequenced:
+            self.sequence()
         return entity
 
     @rule(version=st.integers(0, 9))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ledger.policy import parse_policy
-from materials_api.manifest import COLUMNS
+from materials_api.back_files.manifest import COLUMNS
 from runtime.demo.server import running_server
 from tests.conftest import ROOT, Played, mianjiao
 

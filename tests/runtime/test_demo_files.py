@@ -12,8 +12,8 @@ from openpyxl import load_workbook
 from PIL import Image
 from pypdf import PdfReader
 
-from materials_api.content_types import sniff
 from materials_api.limits import ArchiveLimits
+from materials_api.uploads.content_types import sniff
 from runtime import demo_files
 
 TITLE = "租赁合同 <副本> & 附件"

@@ -15,20 +15,20 @@ from kernel.ids import IdKind, new_id
 from kernel.principals import Capacity, Channel, Principal, Role
 from license_service.lifecycle import Event
 from license_service.model import DraftLicense
-from materials_api.case_events import EventRequest, apply_event
-from materials_api.case_lifecycle import CaseEvent
-from materials_api.case_opening import OpenCase, open_case
+from materials_api.cases.events import EventRequest, apply_event
+from materials_api.cases.lifecycle import CaseEvent
+from materials_api.cases.opening import OpenCase, open_case
 from materials_api.catalogue.terms import Provenance
-from materials_api.grant_lifecycle import GrantUse
-from materials_api.grant_requests import AskGrant, ask_grants
-from materials_api.grants import approve
-from materials_api.material_registration import register_material
-from materials_api.registration_checks import FileInput, RegisterMaterial
-from materials_api.reuse_facts import Consent
+from materials_api.grants.granting import approve
+from materials_api.grants.lifecycle import GrantUse
+from materials_api.grants.requests import AskGrant, ask_grants
+from materials_api.materials.checks import FileInput, RegisterMaterial
+from materials_api.materials.registration import register_material
+from materials_api.rules.reuse_facts import Consent
 from materials_api.tables import materials
-from materials_api.uploads import begin_upload, keep_upload
-from materials_api.verification import Verify, verify
-from materials_api.verification_facts import AskedItem
+from materials_api.uploads.incoming import begin_upload, keep_upload
+from materials_api.verification.facts import AskedItem
+from materials_api.verification.verifying import Verify, verify
 from parties import HolderRef
 from runtime.store import Store, create_store, open_store
 from storage.database import WriteTx

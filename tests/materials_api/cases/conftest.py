@@ -29,13 +29,13 @@ from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
 from license_service.sources import LocalSource
 from materials_api.adoption import adopt
-from materials_api.case_events import CorrectionItem, EventRequest, apply_event
-from materials_api.case_lifecycle import CaseEvent
-from materials_api.case_opening import Acting, OpenCase, open_case
-from materials_api.cases import CaseView, load_case
+from materials_api.cases.access import CaseView, load_case
+from materials_api.cases.events import CorrectionItem, EventRequest, apply_event
+from materials_api.cases.lifecycle import CaseEvent
+from materials_api.cases.opening import Acting, OpenCase, open_case
 from materials_api.catalogue import Catalogue, load_catalogue
 from materials_api.catalogue.terms import PartyRole, Provenance
-from materials_api.fsck import fsck
+from materials_api.fsck.checking import fsck
 from materials_api.http import cases as cases_http
 from materials_api.http import documents as documents_http
 from materials_api.http import material_form as form_http
@@ -43,11 +43,11 @@ from materials_api.http import materials as materials_http
 from materials_api.http import tasks as tasks_http
 from materials_api.http import uploads as uploads_http
 from materials_api.limits import Limits
-from materials_api.material_registration import Registered, register_material
-from materials_api.materials import MaterialFacts, open_material
-from materials_api.registration_checks import FileInput, PartyInput, RegisterMaterial
+from materials_api.materials.access import MaterialFacts, open_material
+from materials_api.materials.checks import FileInput, PartyInput, RegisterMaterial
+from materials_api.materials.registration import Registered, register_material
 from materials_api.room import MaterialsRoom
-from materials_api.uploads import Upload, begin_upload, keep_upload
+from materials_api.uploads.incoming import Upload, begin_upload, keep_upload
 from parties import Credentials, HolderRef, Parties
 from parties.http.access import Access
 from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext

@@ -12,13 +12,13 @@ from sqlalchemy import func, select
 
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal, Role
-from materials_api.back_files import Told, import_rows, known_words
-from materials_api.case_lifecycle import CaseState
+from materials_api.back_files.collection import Told, import_rows, known_words
+from materials_api.back_files.manifest import ManifestRow, RowProblem
+from materials_api.cases.lifecycle import CaseState
 from materials_api.catalogue.terms import Provenance
 from materials_api.limits import Limits
-from materials_api.manifest import ManifestRow, RowProblem
-from materials_api.material_lifecycle import MaterialState
-from materials_api.rule_errors import UploadReasonNeeded
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.rules.rule_errors import UploadReasonNeeded
 from materials_api.tables import cases, imported_rows, materials
 from storage.tables import objects
 

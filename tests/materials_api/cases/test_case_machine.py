@@ -21,15 +21,15 @@ from sqlalchemy import select
 
 from kernel.clock import FixedClock
 from kernel.errors import CodedError
-from materials_api.case_lifecycle import TRANSITIONS, CaseEvent, CaseState
-from materials_api.cases import events_of
+from materials_api.cases.access import events_of
+from materials_api.cases.lifecycle import TRANSITIONS, CaseEvent, CaseState
+from materials_api.cases.requirements import currently_met, ways_met
 from materials_api.catalogue.terms import Provenance
-from materials_api.invalidation import InvalidReason, invalidate
-from materials_api.material_control import resume_reuse, stop_reuse
-from materials_api.material_lifecycle import MaterialState
-from materials_api.material_registration import register_material
-from materials_api.registration_checks import FileInput, RegisterMaterial
-from materials_api.requirements import currently_met, ways_met
+from materials_api.materials.checks import FileInput, RegisterMaterial
+from materials_api.materials.control import resume_reuse, stop_reuse
+from materials_api.materials.invalidation import InvalidReason, invalidate
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.materials.registration import register_material
 from materials_api.tables import (
     case_events,
     case_requirements,

@@ -6,12 +6,12 @@ import pytest
 
 from kernel.errors import CodedError
 from kernel.principals import Capacity, Channel, Principal, Role
-from materials_api.case_documents import documents_of
-from materials_api.case_events import EventRequest, apply_event
-from materials_api.case_lifecycle import CaseEvent
-from materials_api.case_opening import Acting
-from materials_api.cases import case_for, events_of, list_cases
+from materials_api.cases.access import case_for, events_of, list_cases
+from materials_api.cases.events import EventRequest, apply_event
+from materials_api.cases.lifecycle import CaseEvent
+from materials_api.cases.opening import Acting
 from materials_api.catalogue.errors import MatterUnknown, VariantUnknown
+from materials_api.documents.stored import documents_of
 from materials_api.errors import (
     ActingPersonInvalid,
     ActingPersonNeeded,
@@ -34,8 +34,8 @@ from materials_api.errors import (
     RecordMismatch,
     RequirementsUnmet,
 )
-from materials_api.material_lifecycle import MaterialState
-from materials_api.rule_errors import CaseTransitionIllegal, CorrectionAlreadyAsked
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.rules.rule_errors import CaseTransitionIllegal, CorrectionAlreadyAsked
 from materials_api.tables import cases
 from parties import HolderRef
 from parties.errors import HolderNameDiffers

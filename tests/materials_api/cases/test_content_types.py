@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from reportlab.pdfgen.canvas import Canvas
 
-from materials_api.content_types import OFD, PDF, UNKNOWN, ZIP, sniff
 from materials_api.limits import ArchiveLimits
-from materials_api.zip_containers import HostileArchive, find_end, members, read_member
+from materials_api.uploads.content_types import OFD, PDF, UNKNOWN, ZIP, sniff
+from materials_api.uploads.zip_containers import HostileArchive, find_end, members, read_member
 
 LIMITS = ArchiveLimits()
 OFD_XML = '<?xml version="1.0"?><ofd:OFD xmlns:ofd="http://www.ofdspec.org/2016" DocType="OFD"/>'

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 
 from materials_api.tables import case_requirements, materials, uploads
-from materials_api.uploads import release_uploads
+from materials_api.uploads.incoming import release_uploads
 from storage.objects.sweep import sweep
 from storage.tables import objects
 
@@ -30,11 +30,11 @@ SCRIPT = textwrap.dedent(
     sys.path[:0] = [{tests!r}, {root!r}]
     import conftest as support
     from materials_api.catalogue.terms import Provenance
-    from materials_api.content_types import sniff
+    from materials_api.uploads.content_types import sniff
     from materials_api.limits import ArchiveLimits
-    from materials_api.material_registration import register_material
-    from materials_api.registration_checks import FileInput, RegisterMaterial
-    from materials_api.uploads import begin_upload, keep_upload
+    from materials_api.materials.registration import register_material
+    from materials_api.materials.checks import FileInput, RegisterMaterial
+    from materials_api.uploads.incoming import begin_upload, keep_upload
 
     sniff(b"%PDF-1.4", 8, lambda a, b: b"", ArchiveLimits())  # load libmagic now
 

@@ -7,11 +7,11 @@ import pypdf
 import pytest
 
 from kernel.ids import IdKind, new_id
-from materials_api.case_documents import add_document, document_for, documents_of
-from materials_api.document_kinds import NAMES, DocumentKind
-from materials_api.documents import render_document
+from materials_api.documents.kinds import NAMES, DocumentKind
+from materials_api.documents.layout import Field, Grid, Sheet, render
+from materials_api.documents.renderer import render_document
+from materials_api.documents.stored import add_document, document_for, documents_of
 from materials_api.errors import CaseUnknown, DocumentUnknown, RecordMismatch
-from materials_api.rendering import Field, Grid, Sheet, render
 
 CHECKS = [
     {"check": "holder", "result": "passed"},

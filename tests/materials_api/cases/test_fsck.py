@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import delete, select, update
 
-from materials_api.erasure import continue_erasures, request_erasure
-from materials_api.fsck import fsck
-from materials_api.fsck_sentences import problem
+from materials_api.fsck.checking import fsck
+from materials_api.fsck.sentences import problem
+from materials_api.materials.erasure import continue_erasures, request_erasure
 from materials_api.tables import (
     case_events,
     cases,

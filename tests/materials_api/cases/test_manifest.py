@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from materials_api.errors import ManifestTooLarge, ManifestUnreadable
-from materials_api.limits import ManifestLimits
-from materials_api.manifest import (
+from materials_api.back_files.manifest import (
     COLUMNS,
     PROBLEMS,
     Known,
@@ -21,6 +19,8 @@ from materials_api.manifest import (
     parse_manifest,
     safe_path,
 )
+from materials_api.errors import ManifestTooLarge, ManifestUnreadable
+from materials_api.limits import ManifestLimits
 
 NOW = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 LIMITS = ManifestLimits()

@@ -8,13 +8,9 @@ from kernel.errors import CodedError
 from kernel.ids import IdKind, new_id
 from kernel.principals import Channel
 from ledger.errors import RecordErased
+from materials_api.cases.requirements import note_met, ways_met
+from materials_api.cases.tasks import TaskState, finish_task, list_tasks
 from materials_api.catalogue.terms import PartyRole, Provenance
-from materials_api.erasure import (
-    ErasureState,
-    continue_erasures,
-    erasure_of,
-    request_erasure,
-)
 from materials_api.errors import (
     CertificationInvalid,
     DateImpossible,
@@ -35,16 +31,20 @@ from materials_api.errors import (
     UploadUnknown,
     UploadUsed,
 )
-from materials_api.invalidation import InvalidReason, invalidate
-from materials_api.material_control import resume_reuse, stop_reuse
-from materials_api.material_lifecycle import MaterialState
-from materials_api.material_registration import register_material
-from materials_api.materials import list_own, material_for, open_or_row
-from materials_api.registration_checks import FileInput, RegisterMaterial
-from materials_api.requirements import note_met, ways_met
-from materials_api.rule_errors import UploadReasonNeeded, UploadReasonUnknown
+from materials_api.materials.access import list_own, material_for, open_or_row
+from materials_api.materials.checks import FileInput, RegisterMaterial
+from materials_api.materials.control import resume_reuse, stop_reuse
+from materials_api.materials.erasure import (
+    ErasureState,
+    continue_erasures,
+    erasure_of,
+    request_erasure,
+)
+from materials_api.materials.invalidation import InvalidReason, invalidate
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.materials.registration import register_material
+from materials_api.rules.rule_errors import UploadReasonNeeded, UploadReasonUnknown
 from materials_api.tables import cases, material_files, materials, tasks, uploads
-from materials_api.tasks import TaskState, finish_task, list_tasks
 from parties import HolderRef
 from storage.tables import audit, objects
 

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 
 from kernel.principals import Capacity, Principal
-from materials_api.cases import CaseView
+from materials_api.cases.access import CaseView
 from materials_api.catalogue.terms import PartyRole
-from materials_api.data_checks import CheckData, check_data
-from materials_api.grant_lifecycle import GrantUse
-from materials_api.grant_records import Grant, open_grant
-from materials_api.grant_requests import AskGrant, ask_grants
-from materials_api.grants import MakeGrant, approve, make_grant, revoke
-from materials_api.registers import DataSource, LocalRegisters
-from materials_api.reuse_facts import Basis, Consent
+from materials_api.grants.granting import MakeGrant, approve, make_grant, revoke
+from materials_api.grants.lifecycle import GrantUse
+from materials_api.grants.records import Grant, open_grant
+from materials_api.grants.requests import AskGrant, ask_grants
+from materials_api.registers.data_checks import CheckData, check_data
+from materials_api.registers.register import DataSource, LocalRegisters
 from materials_api.room import MaterialsRoom
-from materials_api.verification import Call, Verify, verify
-from materials_api.verification_answers import call_answer, encode, item_answer
-from materials_api.verification_facts import AskedItem
+from materials_api.rules.reuse_facts import Basis, Consent
+from materials_api.verification.answers import call_answer, encode, item_answer
+from materials_api.verification.facts import AskedItem
+from materials_api.verification.verifying import Call, Verify, verify
 from storage.idempotency import Reply, RequestKey
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from materials_api.byte_ranges import ByteRange, RangeRequest, requested_range
-from materials_api.grant_errors import RangeUnsatisfiable
+from materials_api.grants.errors import RangeUnsatisfiable
+from materials_api.releases.byte_ranges import ByteRange, RangeRequest, requested_range
 
 ETAG = '"e"'
 

@@ -5,22 +5,22 @@ from datetime import datetime
 import pytest
 from sqlalchemy import select, update
 
+from materials_api.cases.requirements import ways_met
 from materials_api.catalogue.errors import RegisterUnknown
 from materials_api.errors import CaseStateForbids, RouteNotOffered, TextInvalid
-from materials_api.grant_errors import (
+from materials_api.grants.errors import (
     RegisterFactEnded,
     RegisterFactsInvalid,
     RegisterFactUnknown,
 )
-from materials_api.registers import (
+from materials_api.registers.register import (
     FactsFound,
     RegisterAnswer,
     RegisterOutage,
     end_facts,
     load_facts,
 )
-from materials_api.requirements import ways_met
-from materials_api.reuse_facts import StatutoryDuty
+from materials_api.rules.reuse_facts import StatutoryDuty
 from materials_api.tables import register_facts, uses, verifications
 
 ADDRESS = "云间路88号205室"
@@ -193,7 +193,7 @@ def test_newer_facts_replace_older_ones(desk) -> None:
 
 def test_facts_replaced_while_the_register_was_asked_are_asked_for_again(desk) -> None:
     load(desk, "population", desk.hall.SHEN, name="沈云舟")
-    from materials_api.registers import LocalRegisters
+    from materials_api.registers.register import LocalRegisters
 
     class Slow:
         def __init__(self) -> None:

@@ -9,10 +9,8 @@ from sqlalchemy import select, update
 
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal, Role
-from materials_api.byte_ranges import RangeRequest
-from materials_api.downloads import begin_download, etag_of, note_stopped, stream
 from materials_api.errors import CaseOfOtherWindow, MaterialUnknown
-from materials_api.grant_errors import (
+from materials_api.grants.errors import (
     FileUnknown,
     NotAllowedToRelease,
     RangeUnsatisfiable,
@@ -22,13 +20,15 @@ from materials_api.grant_errors import (
     TicketUsed,
     VerificationUnknown,
 )
-from materials_api.grant_limits import GrantLimits
-from materials_api.invalidation import InvalidReason, invalidate
+from materials_api.grants.limits import GrantLimits
 from materials_api.limits import Limits
-from materials_api.material_control import stop_reuse
-from materials_api.reuse_facts import StatutoryDuty
+from materials_api.materials.control import stop_reuse
+from materials_api.materials.invalidation import InvalidReason, invalidate
+from materials_api.releases.byte_ranges import RangeRequest
+from materials_api.releases.downloads import begin_download, etag_of, note_stopped, stream
+from materials_api.releases.tickets import ticket_for_own, ticket_for_verification
+from materials_api.rules.reuse_facts import StatutoryDuty
 from materials_api.tables import material_files, tickets, uses
-from materials_api.tickets import ticket_for_own, ticket_for_verification
 from storage.tables import audit
 
 WHOLE = RangeRequest()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kernel.errors import CodedError
-from materials_api.grant_lifecycle import GrantState, GrantUse
-from materials_api.grants import decline
-from materials_api.show_codes import WrongCode, redeem, show_code
+from materials_api.grants.granting import decline
+from materials_api.grants.lifecycle import GrantState, GrantUse
+from materials_api.grants.show_codes import WrongCode, redeem, show_code
 
 
 @dataclass

@@ -9,11 +9,11 @@ from sqlalchemy import select, update
 
 from ledger.tables import ledger_entries
 from materials_api.errors import CaseStateForbids
-from materials_api.grant_errors import VerificationContended
-from materials_api.grant_lifecycle import GrantState
-from materials_api.grant_limits import GrantLimits
+from materials_api.grants.errors import VerificationContended
+from materials_api.grants.lifecycle import GrantState
+from materials_api.grants.limits import GrantLimits
 from materials_api.limits import Limits
-from materials_api.material_control import stop_reuse
+from materials_api.materials.control import stop_reuse
 from materials_api.tables import cases, grants, materials, verifications
 
 

@@ -10,7 +10,7 @@ from kernel.principals import Capacity, Principal, Role
 from ledger.tables import ledger_entries
 from materials_api.catalogue.terms import PartyEventKind, PartyRole
 from materials_api.errors import CaseOfOtherWindow, CaseUnknown, RecordMismatch, RowChanged
-from materials_api.grant_errors import (
+from materials_api.grants.errors import (
     GrantItemsInvalid,
     GrantItemsNotAsked,
     GrantPeriodInvalid,
@@ -22,11 +22,11 @@ from materials_api.grant_errors import (
     NothingToAsk,
     SensitiveItem,
 )
-from materials_api.grant_lifecycle import GrantState, GrantUse
-from materials_api.grant_records import actor_of, open_grant, save_grant
-from materials_api.grants import decline, grant_for, lapse_overdue, list_grants
-from materials_api.party_events import record_event
-from materials_api.rule_errors import GrantTransitionIllegal
+from materials_api.grants.granting import decline, grant_for, lapse_overdue, list_grants
+from materials_api.grants.lifecycle import GrantState, GrantUse
+from materials_api.grants.records import actor_of, open_grant, save_grant
+from materials_api.registers.party_events import record_event
+from materials_api.rules.rule_errors import GrantTransitionIllegal
 from materials_api.tables import grant_items, grants
 from parties.errors import NotActingForHolder
 

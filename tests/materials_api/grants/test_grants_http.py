@@ -19,7 +19,7 @@ from sqlalchemy import select
 from kernel.principals import Capacity, Role
 from ledger.policy import parse_policy
 from ledger.receipts import Evidence, verify_receipt
-from materials_api.grant_limits import GrantLimits
+from materials_api.grants.limits import GrantLimits
 from materials_api.http import routes
 from materials_api.http.verification_models import CallOut
 from materials_api.limits import Limits

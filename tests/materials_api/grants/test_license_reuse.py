@@ -10,8 +10,8 @@ from license_service.answers import NoneFound, SourceOutage, StatusAnswer
 from license_service.lifecycle import Event
 from license_service.model import DraftLicense
 from license_service.tables import license_snapshots, licenses
-from materials_api.grant_errors import ItemUnknown
-from materials_api.requirements import ways_met
+from materials_api.cases.requirements import ways_met
+from materials_api.grants.errors import ItemUnknown
 
 
 def issue(desk, kind: str = "business_license", holder=None, **more: object) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from kernel.principals import Capacity
 from materials_api.errors import CaseStateForbids
-from materials_api.grant_errors import (
+from materials_api.grants.errors import (
     GrantBound,
     GrantExpired,
     GrantUnknown,
@@ -15,9 +15,9 @@ from materials_api.grant_errors import (
     ShowCodeInvalid,
     ShowCodeTries,
 )
-from materials_api.grant_lifecycle import GrantState, GrantUse
-from materials_api.rule_errors import GrantTransitionIllegal
-from materials_api.show_codes import WrongCode, redeem, show_code
+from materials_api.grants.lifecycle import GrantState, GrantUse
+from materials_api.grants.show_codes import WrongCode, redeem, show_code
+from materials_api.rules.rule_errors import GrantTransitionIllegal
 from materials_api.tables import code_tries, grants
 
 

@@ -7,10 +7,10 @@ from kernel.ids import IdKind, new_id
 from kernel.principals import Principal, Role
 from ledger.errors import EntryUnknown
 from ledger.tables import ledger_entries
-from materials_api.commitments import commit
-from materials_api.receipts_access import check_receipt
-from materials_api.reuse_facts import StatutoryDuty
-from materials_api.uses import uses_of
+from materials_api.cases.commitments import commit
+from materials_api.releases.receipts_access import check_receipt
+from materials_api.releases.uses import uses_of
+from materials_api.rules.reuse_facts import StatutoryDuty
 
 
 def history(desk, who: Principal, limit: int = 50):

@@ -8,28 +8,28 @@ from sqlalchemy import select, update
 
 from kernel.principals import Principal, Role
 from ledger.records import OpenedRecord
-from materials_api.case_documents import documents_of
+from materials_api.cases.requirements import ways_met
 from materials_api.catalogue.terms import PartyEventKind, PartyRole, Provenance
-from materials_api.documents import render_document
+from materials_api.documents.renderer import render_document
+from materials_api.documents.stored import documents_of
 from materials_api.errors import CaseOfOtherWindow, CaseStateForbids, CaseUnknown
-from materials_api.grant_errors import (
+from materials_api.grants.errors import (
     ItemUnknown,
     StatutoryDutyIncomplete,
     VerificationItemsInvalid,
     VerificationUnknown,
 )
-from materials_api.grant_lifecycle import GrantState, GrantUse
-from materials_api.grants import decline
+from materials_api.grants.granting import decline
+from materials_api.grants.lifecycle import GrantState, GrantUse
 from materials_api.http.verifications import rendered
-from materials_api.invalidation import InvalidReason, invalidate
-from materials_api.material_control import stop_reuse
-from materials_api.party_events import record_event
-from materials_api.requirements import ways_met
-from materials_api.reuse_facts import Consent, StatutoryDuty
+from materials_api.materials.control import stop_reuse
+from materials_api.materials.invalidation import InvalidReason, invalidate
+from materials_api.registers.party_events import record_event
+from materials_api.rules.reuse_facts import Consent, StatutoryDuty
 from materials_api.tables import grants, material_files, materials, uses, verifications
-from materials_api.verification import Verify, verify
-from materials_api.verification_facts import AskedItem
-from materials_api.verification_reading import read_call
+from materials_api.verification.facts import AskedItem
+from materials_api.verification.reading import read_call
+from materials_api.verification.verifying import Verify, verify
 from storage.errors import IdempotencyMismatch
 from storage.idempotency import RequestKey
 from storage.tables import audit

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kernel.principals import Capacity
-from materials_api.case_lifecycle import CaseOutcome
+from materials_api.cases.lifecycle import CaseOutcome
 from materials_api.catalogue import Catalogue, load_catalogue
 from materials_api.catalogue.model import MaterialType, Requirement, Text
 from materials_api.catalogue.requirements import (
@@ -26,9 +26,9 @@ from materials_api.catalogue.terms import (
     Scope,
     Sensitivity,
 )
-from materials_api.grant_lifecycle import GrantState, GrantUse
-from materials_api.material_lifecycle import MaterialState
-from materials_api.reuse_facts import (
+from materials_api.grants.lifecycle import GrantState, GrantUse
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.rules.reuse_facts import (
     CapacityFacts,
     CaseFacts,
     Consent,

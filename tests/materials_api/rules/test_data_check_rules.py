@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from materials_api.catalogue.terms import Route
-from materials_api.decisions import Allowed, Denied
-from materials_api.reasons import ReasonCode as R
-from materials_api.reuse import decide_data_check
-from materials_api.reuse_facts import ProofFacts, ProofOutcome, RegisterOutcome, StatutoryDuty
+from materials_api.rules.decisions import Allowed, Denied
+from materials_api.rules.reasons import ReasonCode as R
+from materials_api.rules.reuse import decide_data_check
+from materials_api.rules.reuse_facts import ProofFacts, ProofOutcome, RegisterOutcome, StatutoryDuty
 
 
 def test_an_answer_that_agrees_is_allowed(sample: Any) -> None:

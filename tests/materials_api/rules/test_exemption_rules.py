@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from materials_api.case_lifecycle import CaseOutcome
+from materials_api.cases.lifecycle import CaseOutcome
+from materials_api.cases.upload_reasons import UPLOAD_REASONS, UploadReason, accepted_reason
 from materials_api.catalogue.terms import (
     MaterialForm,
     PartyEventKind,
@@ -16,7 +17,8 @@ from materials_api.catalogue.terms import (
     RouteGroup,
     Subject,
 )
-from materials_api.exemption_facts import (
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.rules.exemption_facts import (
     Available,
     CandidateCount,
     LicenseCandidate,
@@ -25,12 +27,10 @@ from materials_api.exemption_facts import (
     RouteAssessment,
     subjects_of,
 )
-from materials_api.exemptions import assess, upload_needs_reason
-from materials_api.material_lifecycle import MaterialState
-from materials_api.reasons import ReasonCode as R
-from materials_api.reuse_facts import LicenseStanding
-from materials_api.rule_errors import UploadReasonNeeded, UploadReasonUnknown
-from materials_api.upload_reasons import UPLOAD_REASONS, UploadReason, accepted_reason
+from materials_api.rules.exemptions import assess, upload_needs_reason
+from materials_api.rules.reasons import ReasonCode as R
+from materials_api.rules.reuse_facts import LicenseStanding
+from materials_api.rules.rule_errors import UploadReasonNeeded, UploadReasonUnknown
 
 COMPANY = frozenset({Subject.APPLICANT, Subject.RELATED})
 PERSON = frozenset({Subject.PERSON, Subject.RELATED})

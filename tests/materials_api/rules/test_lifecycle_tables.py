@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from kernel.errors import Conflict
 from kernel.lifecycle import IllegalTransition, Lifecycle, mermaid
-from materials_api import case_lifecycle, grant_lifecycle, material_lifecycle
-from materials_api.case_lifecycle import CASES, CaseEvent, CaseOutcome, CaseState, outcome_of
-from materials_api.grant_lifecycle import GRANTS, GrantEvent, GrantStanding, GrantState, standing
+from materials_api.cases import lifecycle as case_lifecycle
+from materials_api.cases.lifecycle import CASES, CaseEvent, CaseOutcome, CaseState, outcome_of
+from materials_api.grants import lifecycle as grant_lifecycle
+from materials_api.grants.lifecycle import GRANTS, GrantEvent, GrantStanding, GrantState, standing
 from materials_api.lifecycles import DIAGRAMS
-from materials_api.material_lifecycle import MATERIALS, MaterialEvent, MaterialState
-from materials_api.rule_errors import (
+from materials_api.materials import lifecycle as material_lifecycle
+from materials_api.materials.lifecycle import MATERIALS, MaterialEvent, MaterialState
+from materials_api.rules.rule_errors import (
     CaseTransitionIllegal,
     CorrectionAlreadyAsked,
     GrantTransitionIllegal,

@@ -13,14 +13,14 @@ from materials_api.catalogue.terms import (
     PartyEventKind,
     Route,
 )
-from materials_api.decisions import CHECK_EN, CHECK_ZH, CheckName
-from materials_api.license_standing import STANDINGS, license_standing
-from materials_api.material_lifecycle import MaterialState
-from materials_api.reason_sentences import SENTENCES
-from materials_api.reasons import EVENT_REASONS, REASONS, ReasonCode
-from materials_api.remedies import REMEDIES, Remedy
-from materials_api.reuse import LICENSE_STANDING_REASONS, MATERIAL_STATE_REASONS
-from materials_api.reuse_facts import LicenseStanding
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.rules.decisions import CHECK_EN, CHECK_ZH, CheckName
+from materials_api.rules.license_standing import STANDINGS, license_standing
+from materials_api.rules.reason_sentences import SENTENCES
+from materials_api.rules.reasons import EVENT_REASONS, REASONS, ReasonCode
+from materials_api.rules.remedies import REMEDIES, Remedy
+from materials_api.rules.reuse import LICENSE_STANDING_REASONS, MATERIAL_STATE_REASONS
+from materials_api.rules.reuse_facts import LicenseStanding
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 

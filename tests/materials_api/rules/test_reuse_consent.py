@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from materials_api.catalogue.terms import ConsentRule, PartyRole
-from materials_api.decisions import Allowed, Denied
-from materials_api.grant_lifecycle import GrantState, GrantUse, spend
-from materials_api.reasons import REASONS
-from materials_api.reasons import ReasonCode as R
-from materials_api.reuse import decide_reuse
-from materials_api.reuse_facts import PartyShare
-from materials_api.rule_errors import GrantBoundElsewhere
+from materials_api.grants.lifecycle import GrantState, GrantUse, spend
+from materials_api.rules.decisions import Allowed, Denied
+from materials_api.rules.reasons import REASONS
+from materials_api.rules.reasons import ReasonCode as R
+from materials_api.rules.reuse import decide_reuse
+from materials_api.rules.reuse_facts import PartyShare
+from materials_api.rules.rule_errors import GrantBoundElsewhere
 
 
 def test_the_grant_of_who_handed_it_in_does_not_replace_the_co_owners(sample: Any) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from materials_api.catalogue.terms import PartyEventKind
-from materials_api.decisions import Allowed, Denied
-from materials_api.reasons import ReasonCode as R
-from materials_api.reuse import decide_reuse
-from materials_api.reuse_facts import PartyEvent, ReuseFacts
+from materials_api.rules.decisions import Allowed, Denied
+from materials_api.rules.reasons import ReasonCode as R
+from materials_api.rules.reuse import decide_reuse
+from materials_api.rules.reuse_facts import PartyEvent, ReuseFacts
 
 MS = timedelta(milliseconds=1)
 Place = Callable[[Any, datetime], ReuseFacts]

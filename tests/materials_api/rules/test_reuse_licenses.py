@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from materials_api.catalogue.terms import Route
-from materials_api.decisions import Allowed, Denied
-from materials_api.reasons import ReasonCode as R
-from materials_api.reuse import decide_reuse
-from materials_api.reuse_facts import FileOutcome, LicenseStanding
+from materials_api.rules.decisions import Allowed, Denied
+from materials_api.rules.reasons import ReasonCode as R
+from materials_api.rules.reuse import decide_reuse
+from materials_api.rules.reuse_facts import FileOutcome, LicenseStanding
 
 
 @pytest.mark.parametrize(

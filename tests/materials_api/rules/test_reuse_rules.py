@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.principals import Capacity
-from materials_api.case_lifecycle import CaseOutcome
+from materials_api.cases.lifecycle import CaseOutcome
 from materials_api.catalogue.terms import (
     ConsentRule,
     MaterialForm,
@@ -20,7 +20,9 @@ from materials_api.catalogue.terms import (
     Sensitivity,
     Subject,
 )
-from materials_api.decisions import (
+from materials_api.grants.lifecycle import GrantState, GrantUse
+from materials_api.materials.lifecycle import MaterialState
+from materials_api.rules.decisions import (
     Allowed,
     CheckName,
     CheckResult,
@@ -29,12 +31,10 @@ from materials_api.decisions import (
     decide,
     not_applicable,
 )
-from materials_api.grant_lifecycle import GrantState, GrantUse
-from materials_api.material_lifecycle import MaterialState
-from materials_api.reasons import REASONS
-from materials_api.reasons import ReasonCode as R
-from materials_api.reuse import decide_reuse
-from materials_api.reuse_facts import (
+from materials_api.rules.reasons import REASONS
+from materials_api.rules.reasons import ReasonCode as R
+from materials_api.rules.reuse import decide_reuse
+from materials_api.rules.reuse_facts import (
     FileOutcome,
     PartyEvent,
     ProofFacts,

@@ -24,24 +24,24 @@ from kernel.principals import Capacity, Principal, Role
 from ledger.problems import Problem
 from license_service.lifecycle import Event
 from license_service.model import DraftLicense, Successor
-from materials_api.assistance import AssistanceOutcome, answer_assistance, ask_assistance
-from materials_api.back_files import import_rows
-from materials_api.byte_ranges import RangeRequest
+from materials_api.back_files.collection import import_rows
+from materials_api.back_files.manifest import ManifestRow
+from materials_api.cases.assistance import AssistanceOutcome, answer_assistance, ask_assistance
+from materials_api.cases.commitments import commit
+from materials_api.cases.tasks import finish_task
 from materials_api.catalogue.terms import PartyEventKind, PartyRole
-from materials_api.commitments import commit
-from materials_api.downloads import begin_download
-from materials_api.erasure import continue_erasures, request_erasure
-from materials_api.grant_lifecycle import GrantUse
-from materials_api.grants import decline
-from materials_api.invalidation import InvalidReason, invalidate
-from materials_api.manifest import ManifestRow
-from materials_api.material_control import resume_reuse, stop_reuse
-from materials_api.party_events import record_event
-from materials_api.registers import end_facts, load_facts
-from materials_api.reuse_facts import StatutoryDuty
-from materials_api.show_codes import redeem, show_code
-from materials_api.tasks import finish_task
-from materials_api.tickets import ticket_for_own, ticket_for_verification
+from materials_api.grants.granting import decline
+from materials_api.grants.lifecycle import GrantUse
+from materials_api.grants.show_codes import redeem, show_code
+from materials_api.materials.control import resume_reuse, stop_reuse
+from materials_api.materials.erasure import continue_erasures, request_erasure
+from materials_api.materials.invalidation import InvalidReason, invalidate
+from materials_api.registers.party_events import record_event
+from materials_api.registers.register import end_facts, load_facts
+from materials_api.releases.byte_ranges import RangeRequest
+from materials_api.releases.downloads import begin_download
+from materials_api.releases.tickets import ticket_for_own, ticket_for_verification
+from materials_api.rules.reuse_facts import StatutoryDuty
 from parties import HolderRef
 from runtime.commands.fsck import run_checks
 from runtime.store import Store, create_store, open_store

@@ -31,7 +31,7 @@ from ledger.service import Ledger
 from license_service.fsck import fsck as check_licenses
 from license_service.licenses import Licenses
 from license_service.sources import LocalSource
-from materials_api.fsck import fsck as check_materials
+from materials_api.fsck.checking import fsck as check_materials
 from parties import Parties
 from parties.fsck import fsck as check_parties
 from runtime.commands.fsck import check_audit, not_opened, run_checks

@@ -17,10 +17,10 @@ from kernel.errors import CodedError
 from ledger.fsck import fsck as check_ledger
 from ledger.fsck_reading import Findings
 from ledger.problems import Problem, quiet
-from materials_api.fsck import fsck as check_materials
-from materials_api.fsck_objects import Content, ObjectCheck
-from materials_api.fsck_sentences import SENTENCES
-from materials_api.materials import open_material
+from materials_api.fsck.checking import fsck as check_materials
+from materials_api.fsck.objects import Content, ObjectCheck
+from materials_api.fsck.sentences import SENTENCES
+from materials_api.materials.access import open_material
 from materials_api.tables import material_files
 from runtime.commands.fsck import run_checks
 from runtime.store import Store, create_store, open_store

@@ -18,9 +18,9 @@ from kernel.errors import CodedError
 from kernel.principals import Capacity, Role
 from license_service.lifecycle import Event
 from materials_api.catalogue.terms import PartyRole, Provenance
-from materials_api.grant_errors import NotAllowedToRelease
-from materials_api.invalidation import InvalidReason, invalidate
-from materials_api.tickets import ticket_for_verification
+from materials_api.grants.errors import NotAllowedToRelease
+from materials_api.materials.invalidation import InvalidReason, invalidate
+from materials_api.releases.tickets import ticket_for_verification
 from parties import HolderRef
 from storage.database.metadata import metadata
 

@@ -1,0 +1,1 @@
+"""Bulk collection of back files (存量归集) from a manifest."""

@@ -1,0 +1,1 @@
+"""Cases (办件): opened, decided and closed; their requirements, and what exempts from them."""

@@ -1,0 +1,214 @@
+"""Cases (办件): who may see and work on which, and what they are shown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from sqlalchemy import ColumnElement, and_, bindparam, false, select
+
+from kernel.principals import Principal, Role
+from ledger.records import Row
+from materials_api.cases.lifecycle import CaseOutcome, CaseState, outcome_of
+from materials_api.catalogue.model import Catalogue, Matter
+from materials_api.errors import (
+    CaseNotClosed,
+    CaseOfOtherDepartment,
+    CaseOfOtherWindow,
+    CaseUnknown,
+    RecordMismatch,
+)
+from materials_api.paging import Page, page_of
+from materials_api.room import MaterialsRoom
+from materials_api.tables import case_events, cases, catalogue_versions
+from storage.database import ReadTx
+from storage.database.prepared import Prepared
+
+_BY_ID = Prepared(select(cases).where(cases.c.case_id == bindparam("case")))
+
+ARCHIVED = frozenset({CaseState.CLOSED, CaseState.FILED})
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """A case as its row tells it: ids, codes and times, no names."""
+
+    case_id: str
+    number: str
+    matter: str
+    variant: str
+    applicant: str
+    person: str
+    capacity: str
+    project: str | None
+    channel: str
+    window_org: str | None
+    department: str
+    state: CaseState
+    version: int
+    opened_at: datetime
+    accepted_at: datetime | None
+    closed_at: datetime | None
+    origin: str
+    catalogue_sha256: bytes
+    entry_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseEventView:
+    sequence: int
+    event: str
+    state: CaseState
+    at: datetime
+    role: str
+    entry_id: str
+
+
+def case_for(tx: ReadTx, principal: Principal, case_id: str) -> CaseView:
+    """The case, if this caller may see it.
+
+    An applicant sees the holder's own cases, anything else is `CaseUnknown`;
+    a window or department those of its body; the archive those that are closed.
+    """
+    return visible_to(principal, load_case(tx, case_id))
+
+
+def visible_to(principal: Principal, case: CaseView) -> CaseView:
+    """The case, if this caller may see it: the rule of `case_for`."""
+    if principal.role is Role.APPLICANT:
+        if principal.holder is None or case.applicant != principal.holder:
+            raise CaseUnknown()
+    elif principal.role is Role.WINDOW:
+        if principal.org is None or case.window_org != principal.org:
+            raise CaseOfOtherWindow()
+    elif principal.role is Role.DEPARTMENT:
+        if principal.org is None or case.department != principal.org:
+            raise CaseOfOtherDepartment()
+    elif principal.role is Role.ARCHIVIST:
+        if case.state not in ARCHIVED:
+            raise CaseNotClosed()
+    else:
+        raise CaseUnknown()
+    return case
+
+
+def load_case(tx: ReadTx, case_id: str) -> CaseView:
+    """The case whoever asks: for use cases that have checked who does. `CaseUnknown`."""
+    row = _BY_ID.one(tx, {"case": case_id})
+    if row is None:
+        raise CaseUnknown()
+    return view_of(row)
+
+
+def view_of(row: Row) -> CaseView:
+    """A row of `cases` as a view. `RecordMismatch` for a state that there is not."""
+    try:
+        state = CaseState(row["state"])
+    except ValueError:
+        raise RecordMismatch(entity=row["case_id"]) from None
+    return CaseView(
+        case_id=row["case_id"],
+        number=row["number"],
+        matter=row["matter"],
+        variant=row["variant"],
+        applicant=row["applicant"],
+        person=row["person"],
+        capacity=row["capacity"],
+        project=row["project"],
+        channel=row["channel"],
+        window_org=row["window_org"],
+        department=row["department"],
+        state=state,
+        version=row["version"],
+        opened_at=row["opened_at"],
+        accepted_at=row["accepted_at"],
+        closed_at=row["closed_at"],
+        origin=row["origin"],
+        catalogue_sha256=row["catalogue_sha256"],
+        entry_id=row["entry_id"],
+    )
+
+
+def list_cases(
+    tx: ReadTx,
+    principal: Principal,
+    *,
+    state: CaseState | None = None,
+    number: str | None = None,
+    cursor: str | None = None,
+    limit: int,
+) -> Page[CaseView]:
+    """The cases that `case_for` would show, newest first."""
+    where: list[ColumnElement[bool]] = [_visible(principal)]
+    if state is not None:
+        where.append(cases.c.state == state.value)
+    if number is not None:
+        where.append(cases.c.number == number)
+    page = page_of(tx, select(cases).where(and_(*where)), cases.c.opened_at, cases.c.case_id,
+                   cursor=cursor, limit=limit)  # fmt: skip
+    return page.map(view_of)
+
+
+def events_of(tx: ReadTx, case_id: str) -> list[CaseEventView]:
+    """What happened to the case, in order (过程信息)."""
+    rows = tx.all(
+        select(case_events).where(case_events.c.case_id == case_id).order_by(case_events.c.sequence)
+    )
+    return [
+        CaseEventView(
+            row["sequence"],
+            row["event"],
+            CaseState(row["state"]),
+            row["at"],
+            row["role"],
+            row["entry_id"],
+        )
+        for row in rows
+    ]
+
+
+def outcome(events: Sequence[CaseEventView]) -> CaseOutcome | None:
+    """How the case was decided, or None."""
+    return outcome_of(event.state for event in events)
+
+
+def rules_of(room: MaterialsRoom, tx: ReadTx, case: CaseView) -> tuple[Catalogue, Matter]:
+    """The catalogue under which the case was opened, and its matter there."""
+    catalogue = catalogue_of(room, tx, case.catalogue_sha256)
+    return catalogue, catalogue.matter(case.matter)
+
+
+def catalogue_of(room: MaterialsRoom, tx: ReadTx, sha256: bytes) -> Catalogue:
+    """The catalogue with this digest: the present one, or an earlier one from its row.
+
+    `RecordMismatch` when it is not there or its content has another digest.
+    """
+    if sha256 == room.catalogue.sha256:
+        return room.catalogue
+    content = tx.scalar(
+        select(catalogue_versions.c.content).where(catalogue_versions.c.sha256 == sha256)
+    )
+    if content is None:
+        raise RecordMismatch()
+    catalogue = _parsed(content)
+    if catalogue.sha256 != sha256:
+        raise RecordMismatch()
+    return catalogue
+
+
+@lru_cache(maxsize=8)
+def _parsed(content: bytes) -> Catalogue:
+    return Catalogue.parse(content)
+
+
+def _visible(principal: Principal) -> ColumnElement[bool]:
+    """The rows that `case_for` would show, as a condition."""
+    if principal.role is Role.APPLICANT and principal.holder is not None:
+        return cases.c.applicant == principal.holder
+    if principal.role is Role.WINDOW and principal.org is not None:
+        return cases.c.window_org == principal.org
+    if principal.role is Role.DEPARTMENT and principal.org is not None:
+        return cases.c.department == principal.org
+    if principal.role is Role.ARCHIVIST:
+        return cases.c.state.in_([state.value for state in ARCHIVED])
+    return false()

@@ -1,0 +1,1 @@
+"""The documents that a case leaves behind: their kinds, what stands on them, their pages."""

@@ -1,0 +1,1 @@
+"""`fsck` of the materials room, by kind of thing."""

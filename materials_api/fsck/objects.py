@@ -1,0 +1,175 @@
+"""The part of `fsck` for stored content: its rows, its uploads, and every byte of it."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select
+
+from kernel.errors import CodedError
+from kernel.ids import IdKind, is_id
+from ledger.fsck_reading import PAGE, Findings
+from ledger.problems import Problem, Progress
+from ledger.records import Row
+from materials_api.back_files.rows import ORIGIN
+from materials_api.fsck.sentences import problem
+from materials_api.room import MaterialsRoom
+from materials_api.tables import cases, erasures, material_files, materials, uploads
+from storage.database import ReadTx
+from storage.database.prepared import Prepared
+from storage.errors import KeyMissing, ObjectMissing
+from storage.objects import registry
+from storage.tables import objects
+
+_FILE = Prepared(
+    select(
+        material_files.c.material_id,
+        material_files.c.size,
+        material_files.c.media_type,
+        materials.c.registered_at,
+        cases.c.origin,
+        erasures.c.sealed_at,
+    )
+    .join(materials, materials.c.material_id == material_files.c.material_id)
+    .join(cases, cases.c.case_id == materials.c.case_id)
+    .outerjoin(erasures, erasures.c.material_id == material_files.c.material_id)
+    .where(material_files.c.object_key == bindparam("key"))
+)
+_UPLOAD = Prepared(
+    select(uploads.c.created_at, uploads.c.used_at).where(uploads.c.object_key == bindparam("key"))
+)
+_OBJECT = Prepared(
+    select(objects.c.size, objects.c.claimed_by).where(objects.c.object_key == bindparam("key"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes to hash again. `owner` None: an upload that is no material's yet."""
+
+    where: str
+    owner: str | None
+    object_key: str
+    size: int
+    sha256: bytes
+    sm3: bytes
+
+
+class ObjectCheck:
+    def __init__(self, room: MaterialsRoom, found: Findings) -> None:
+        self._room = room
+        self._found = found
+        self.waiting: list[Content] = []  # content of uploads, to be hashed
+
+    def object(self, tx: ReadTx, row: Row) -> None:
+        """One row of `objects` against the rows that refer to it.
+
+        What the archive room claimed is checked there.
+        """
+        if is_id(str(row["claimed_by"]), IdKind.EXPORT):
+            return
+        object_key = row["object_key"]
+        files, uploaded = _FILE.all(tx, {"key": object_key}), _UPLOAD.all(tx, {"key": object_key})
+        file, upload = next(iter(files), None), next(iter(uploaded), None)
+        if file is None and (row["claimed_by"] is not None or upload is None):
+            self._found.add("object_unused", object_key)
+            return
+        if row["claimed_by"] != (None if file is None else file["material_id"]):
+            self._found.add("object_owner", object_key)
+        wrong = self._contradictions(row, file, upload)
+        wrong += ["files"] if len(files) > 1 else []
+        wrong += ["uploads"] if len(uploaded) > 1 else []
+        self._found.columns("object_row", object_key, wrong)
+
+    def upload(self, tx: ReadTx, row: Row) -> None:
+        """One upload against its object, and against the material that it became."""
+        upload_id, object_key = row["upload_id"], row["object_key"]
+        stored = _OBJECT.one(tx, {"key": object_key})
+        file = next(iter(_FILE.all(tx, {"key": object_key})), None)
+        expected: dict[str, object] = {"object_key": object_key if stored is not None else None}
+        if stored is not None:
+            expected["size"] = stored["size"]
+        if file is not None:
+            expected |= {
+                "media_type": file["media_type"],
+                "used_at": file["registered_at"],
+                "sha256": None,
+                "sm3": None,
+            }
+        else:
+            expected["used_at"] = None
+        wrong = [name for name, told in expected.items() if row[name] != told]
+        if file is None and row["used_at"] is None:
+            if row["sha256"] is not None and row["sm3"] is not None:
+                content = (object_key, row["size"], row["sha256"], row["sm3"])
+                self.waiting.append(Content(f"{upload_id} {object_key}", None, *content))
+            else:
+                wrong.append("sha256 or sm3")
+        self._found.columns("upload_row", upload_id, wrong)
+
+    def hash_all(self, contents: list[Content], progress: Progress) -> None:
+        """Read and hash everything; hashing leaves the interpreter's lock, so threads help."""
+        done = 0
+        with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
+            for start in range(0, len(contents), PAGE):
+                for one in pool.map(self._hash, contents[start : start + PAGE]):
+                    if one is not None:
+                        self._found.problems.append(one)
+                    done += 1
+                    progress("objects", done, len(contents))
+
+    def _contradictions(self, row: Row, file: Row | None, upload: Row | None) -> list[str]:
+        sealed_at = None if file is None else file["sealed_at"]
+        gone = row["erased_at"] is not None
+        wrong = [] if row["erased_at"] == sealed_at else ["erased_at"]
+        wrong += [] if (row["wrapped_key"] is None) == gone else ["wrapped_key"]
+        forgotten = row["forgotten_at"]
+        if forgotten is not None:
+            wrong += [] if gone and forgotten >= row["erased_at"] else ["forgotten_at"]
+            self._kept(row["object_key"])
+        if upload is not None:
+            made = upload["created_at"]
+        elif file is not None and file["origin"] == ORIGIN:
+            made = file["registered_at"]
+        elif gone:
+            return wrong  # the upload's row went with the content
+        else:
+            return [*wrong, "upload"]
+        return wrong if row["created_at"] == made else [*wrong, "created_at"]
+
+    def _kept(self, object_key: str) -> None:
+        try:
+            self._room.objects.store.size(object_key)
+        except ObjectMissing:
+            return
+        self._found.add("object_kept", object_key)
+
+    def _hash(self, content: Content) -> Problem | None:
+        found = self._differs(content)
+        if found is not None and content.owner is None and not self._still_waits(content):
+            return None  # used or swept meanwhile
+        return found
+
+    def _differs(self, content: Content) -> Problem | None:
+        objects_ = self._room.objects
+        try:
+            with self._room.database.read() as tx:
+                ref = registry.ref(tx, content.object_key)
+                stored = _OBJECT.one(tx, {"key": content.object_key})
+            if stored is None or stored["claimed_by"] != content.owner:
+                return problem("object_owner", content.where)
+            digests = objects_.rehash(ref, sm3=True)
+            objects_.rehash_cipher(ref)
+        except (ObjectMissing, KeyMissing) as error:
+            return problem("object_missing", content.where, error.code)
+        except CodedError as error:
+            return problem("object_corrupt", content.where, error.code)
+        expected = (content.size, content.sha256, content.sm3)
+        if (digests.size, digests.sha256, digests.sm3) != expected:
+            return problem("object_differs", content.where)
+        return None
+
+    def _still_waits(self, content: Content) -> bool:
+        with self._room.database.read() as tx:
+            rows = _UPLOAD.all(tx, {"key": content.object_key})
+        return any(row["used_at"] is None for row in rows)

@@ -1,0 +1,1 @@
+"""Grants (授权): asked for, given, shown as a code, revoked."""

@@ -1,0 +1,1 @@
+"""Materials (电子材料): registered, controlled by their holder, declared false, kept, erased."""

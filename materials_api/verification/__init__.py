@@ -1,0 +1,1 @@
+"""Verification (核验) at the window: facts gathered, decided, recorded, read again."""
