@@ -69,6 +69,12 @@ class ObjectClaimed(Conflict):
     en = "the stored content already belongs to something else"
 
 
+class RowUnreadable(Corrupt):
+    code = "row_unreadable"
+    zh = "数据库中有一行无法读取；请运行 mianjiao fsck"
+    en = "a row of the database cannot be read; run mianjiao fsck"
+
+
 class KeyMissing(Corrupt):
     code = "key_missing"
     zh = "密钥不存在或已销毁"

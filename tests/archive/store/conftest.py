@@ -114,9 +114,9 @@ class Office:
                 )
             )
 
-    def license(self, case_id: str) -> str:
+    def license(self, case_id: str, by: Principal | None = None) -> str:
         """Issue the allowance certificate as the result of the case."""
-        store = self.store
+        store, issuer = self.store, by or self.department
 
         def work(tx: WriteTx) -> str:
             at = self.clock.now()
@@ -129,8 +129,8 @@ class Office:
                 area_code="310199",
                 source_case=case_id,
             )
-            made = store.licenses.draft(tx, at, self.department, draft)
-            store.licenses.apply(tx, at, self.department, made.license_id, Event.ISSUE)
+            made = store.licenses.draft(tx, at, issuer, draft)
+            store.licenses.apply(tx, at, issuer, made.license_id, Event.ISSUE)
             return made.license_id
 
         return self.write(work)

@@ -314,6 +314,20 @@ def test_an_undecided_source_case_and_a_pending_proof_are_denied(desk) -> None:
     assert "not_yet_logged" not in reasons(desk.verify(case.case_id, made.material_id))
 
 
+def test_a_verification_waits_for_the_log_while_it_runs(desk) -> None:
+    source, case = desk.hall.open_case(), desk.case()
+    ledger = desk.room.ledger
+    ledger.start()
+    try:
+        made = desk.hall.register(source.case_id, requirement="lease_contract", parties=(
+            (desk.hall.COMPANY, PartyRole.TENANT),))  # fmt: skip
+        desk.granted(case.case_id, made.material_id)
+        found = reasons(desk.verify(case.case_id, made.material_id))
+    finally:
+        ledger.stop()
+    assert found == ["source_case_state"]
+
+
 def test_a_refused_source_case_does_not_count(desk) -> None:
     source, case = desk.hall.open_case(), desk.case()
     made = desk.hall.register(source.case_id, requirement="lease_contract", parties=(

@@ -38,6 +38,7 @@ from runtime.commands.fsck import check_audit, not_opened, run_checks
 from runtime.store import DATABASE, Store, open_store
 from storage.database import Database
 from storage.database.metadata import UtcDateTime, metadata
+from storage.errors import RowUnreadable
 
 Row = dict[str, Any]
 _SQLITE = dialect()
@@ -368,7 +369,7 @@ def meaning(column: Any, value: Any) -> Any:
     read = column.type.dialect_impl(_SQLITE).result_processor(_SQLITE, None)
     try:
         return read(value.decode())
-    except ValueError:
+    except (ValueError, RowUnreadable):
         return value
 
 
