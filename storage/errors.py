@@ -123,6 +123,12 @@ class ObjectKeyInvalid(InvalidInput):
     en = "an object key has another form"
 
 
+class ReplyAltered(Corrupt):
+    code = "reply_altered"
+    zh = "为重复请求保存的答复已被改动，不予返回；请运行 mianjiao fsck"
+    en = "the answer kept for a repeated request was altered and is not given; run mianjiao fsck"
+
+
 class IdempotencyMismatch(InvalidInput):
     code = "idempotency_key_reused"
     zh = "同一幂等键已用于另一请求"

@@ -24,6 +24,7 @@ from materials_api.tables import grants, tickets, uploads
 from parties.fsck import fsck as check_parties
 from runtime.fsck_audit import AuditCheck
 from runtime.fsck_files import check_files
+from runtime.fsck_replies import check_replies
 from runtime.store import Store, open_store
 from storage.tables import audit
 
@@ -93,6 +94,7 @@ def run_checks(store: Store, tell: Tell) -> list[Problem]:
         ("materials", lambda: check_materials(store.materials, tell)),
         ("exports", lambda: check_archive(store.archive, tell)),
         ("audit", lambda: check_audit(store, tell)),
+        ("replies", lambda: check_replies(store.database, store.vault).problems),
     )
     for name, check in checks:
         with found.guarded(name):

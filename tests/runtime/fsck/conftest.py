@@ -227,7 +227,9 @@ def _second_case(hall: Hall, desk: Any, ids: dict[str, str]) -> None:
         desk.granted(case_id, ids[item], boss)
     ids["grant"] = hall.read(lambda tx: _grant_of(tx, ids["lease"]))
     allowed = desk.verify(
-        case_id, ids["lease"], key=RequestKey.of(hall.window.subject, "POST /v", "k", b"{}")
+        case_id,
+        ids["lease"],
+        key=RequestKey.of(hall.room.vault, hall.window.subject, "POST /v", "k", b"{}"),
     )
     ids["verification"] = allowed["items"][0]["verification"]
     desk.verify(case_id, ids["license"], requirement="business_license")

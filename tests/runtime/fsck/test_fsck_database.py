@@ -35,6 +35,7 @@ from materials_api.fsck.checking import fsck as check_materials
 from parties import Parties
 from parties.fsck import fsck as check_parties
 from runtime.commands.fsck import check_audit, not_opened, run_checks
+from runtime.fsck_replies import check_replies
 from runtime.store import DATABASE, Store, open_store
 from storage.database import Database
 from storage.database.metadata import UtcDateTime, metadata
@@ -67,8 +68,7 @@ def _of_erased_material(row: Row) -> bool:
 
 GONE = "the record that would contradict it was destroyed, as the holder asked"
 SILENT = (
-    Silent("idempotency", "* -", "an answer kept for retries: no evidence, and the records tell "
-           "what happened; it would need a keyed digest of its own"),
+    Silent("idempotency", "-", "an answer kept for retries: the records tell what happened"),
     Silent("case_numbers", "* -", "a counter that heals itself: numbers that are taken are "
            "stepped over"),
     Silent("audit", "case_id detail", "what no row or record beside it repeats"),
@@ -182,9 +182,11 @@ def checks_of(store: Store, table: str) -> Callable[[], list[Problem]]:
     materials = lambda: check_materials(store.materials, contents=bytes_too)  # noqa: E731
     archive = lambda: check_archive(store.archive)  # noqa: E731
     audit = lambda: check_audit(store, quiet)  # noqa: E731
+    replies = lambda: check_replies(store.database, store.vault).problems  # noqa: E731
     several: dict[str, Sequence[Callable[[], list[Problem]]]] = {
         "ledger_entries": (ledger, materials),
         "ledger_heads": (ledger,),
+        "idempotency": (replies,),
         "parties": (parties,),
         "capacities": (parties,),
         "credentials": (parties, audit),
