@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -70,9 +70,8 @@ class Ledger:
         self.clock = clock
         self.reader = LogReader(tiles, shard, self.key)
         self.records = Records(vault, self.reader)
-        self.sequencer = Sequencer(
-            database=database, tiles=tiles, signers=signers, reader=self.reader, shard=shard
-        )
+        self._signers = signers
+        self.sequencer = self._new_sequencer()
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self.journal = Journal(vault, wake=self._worker.wake)
 
@@ -180,6 +179,27 @@ class Ledger:
     def sequence(self, at: datetime) -> int:
         """Publish all that waits, in this thread, for commands that do not `start`."""
         return self._worker.once(at)
+
+    def restart(self) -> None:
+        """After the sequencer stopped: a new one takes over and recovers, as a new process
+        would. For failures whose cause is gone (a full disk); raises what recovery raises."""
+        self._worker.stop()
+        self.sequencer = self._new_sequencer()
+        self._worker.replace(self.sequencer)
+        self._worker.start()
+
+    def observe_rounds(self, observe: Callable[[int, float], None]) -> None:
+        """Have every round told that gives entries a place: how many, in how many seconds."""
+        self._worker.observe = observe
+
+    def _new_sequencer(self) -> Sequencer:
+        return Sequencer(
+            database=self.database,
+            tiles=self.tiles,
+            signers=self._signers,
+            reader=self.reader,
+            shard=self.shard,
+        )
 
     @property
     def running(self) -> bool:

@@ -11,6 +11,7 @@ from ledger.checkpoints import parse_checkpoint
 from ledger.errors import CheckpointNotMonotone, LogExists, LogMissing, TileCorrupt, TileMissing
 from ledger.tiles import FULL_TILE_BYTES, MAX_BUNDLE_BYTES, TilePath
 from storage.errors import ImmutableConflict
+from storage.objects.durable_file import device_errors
 
 CHECKPOINT = "checkpoint"
 _SYNCERS = 8
@@ -27,7 +28,7 @@ class TileStore(Protocol):
     The checkpoint is the one mutable blob. Replacing it is atomic and durable,
     and never goes back: a smaller size, or the same size with another root, is
     `CheckpointNotMonotone`. Reading is safe from many threads; only the
-    sequencer writes.
+    sequencer writes. Devices fail as `StorageFull` and `StorageFailed`.
     """
 
     def put(self, blobs: Mapping[TilePath, bytes]) -> None: ...
@@ -83,6 +84,10 @@ class FilesystemTiles:
         return cls(root)
 
     def put(self, blobs: Mapping[TilePath, bytes]) -> None:
+        with device_errors():
+            self._put(blobs)
+
+    def _put(self, blobs: Mapping[TilePath, bytes]) -> None:
         staged: list[tuple[str, int, str, bytes]] = []
         folders: set[Path] = set()
         prefix = f"{self._staging}/{secrets.token_hex(16)}-"
@@ -110,6 +115,10 @@ class FilesystemTiles:
         return self._read(path.text, limit)
 
     def publish(self, checkpoint: bytes) -> None:
+        with device_errors():
+            self._publish(checkpoint)
+
+    def _publish(self, checkpoint: bytes) -> None:
         offered = parse_checkpoint(checkpoint).checkpoint
         published = self.checkpoint()
         if published is not None:

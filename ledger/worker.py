@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from kernel.clock import Clock
@@ -22,6 +23,8 @@ class Worker:
         self._lock = lock
         self._clock = clock
         self._interval = interval
+        self.observe: Callable[[int, float], None] = _unobserved
+        """Told after each round that wrote: how many entries, and how many seconds it took."""
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -57,6 +60,10 @@ class Worker:
         self._thread = None
         self._lock.release()
 
+    def replace(self, sequencer: Sequencer) -> None:
+        """Take another sequencer, after `stop`: the old one failed for good."""
+        self._sequencer = sequencer
+
     def once(self, at: datetime) -> int:
         """Without the thread: take the lock, recover, publish all that waits, release."""
         self._lock.acquire()
@@ -82,8 +89,16 @@ class Worker:
     def _rounds(self) -> bool:
         """Rounds until nothing more than one batch waits; False once the sequencer failed."""
         try:
-            while self._sequencer.round(self._clock.now()) == MAX_BATCH:
-                pass
+            count = MAX_BATCH
+            while count == MAX_BATCH:
+                begun = time.monotonic()
+                count = self._sequencer.round(self._clock.now())
+                if count:
+                    self.observe(count, time.monotonic() - begun)
         except BaseException:  # noqa: BLE001 - the sequencer keeps it as its failure
             return False
         return True
+
+
+def _unobserved(entries: int, seconds: float) -> None:
+    """Nobody asked."""

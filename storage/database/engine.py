@@ -100,6 +100,12 @@ class Database:
         """
         return self._writer.truncate().result()
 
+    def observe_commits(self, observe: Callable[[int, float], None]) -> None:
+        """Have every commit told: units of work, and seconds until it was durable.
+
+        `observe` is called by the writer and must neither fail nor wait."""
+        self._writer.observe = observe
+
     def damage(self) -> list[str]:
         """What the engine's own check of its file finds, a line each; empty: sound.
 

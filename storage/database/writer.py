@@ -49,6 +49,7 @@ class Writer:
         self._gate = threading.Lock()
         self._closed = False
         self._last_group = 0
+        self.observe: Callable[[int, float], None] = _unobserved
         self._thread = threading.Thread(target=self._run, name="database-writer", daemon=True)
         self._thread.start()
 
@@ -113,10 +114,16 @@ class Writer:
                 item = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
         self._last_group = len(works)
         if works:
+            begun = time.monotonic()
             _commit_together(connection, works)
+            self.observe(len(works), time.monotonic() - begun)
         for truncation in truncations:
             _truncate(connection, truncation)
         return item is not None
+
+
+def _unobserved(units: int, seconds: float) -> None:
+    """Nobody asked."""
 
 
 def _commit_together(connection: Connection, group: list[_Pending[Any]]) -> None:
