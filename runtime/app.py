@@ -7,6 +7,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
+from fastapi.telemetry import TelemetryConfig
 
 from archive.http import routes as archive_routes
 from ledger.http import routes as log_routes
@@ -23,6 +24,16 @@ from runtime.openapi import operation_id
 from runtime.service_routes import routes as service_routes
 from runtime.settings import Settings
 from runtime.store import Store
+
+# The framework's own would send paths, queries and texts of errors wherever an
+# environment variable says. Ours: `runtime.tracing`.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 JSON_BODY_LIMIT = 1 << 20  # bytes; upload routes set their own
 
@@ -58,6 +69,7 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
         redirect_slashes=False,
         dependencies=[Depends(admitted)],
         lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
         generate_unique_id_function=operation_id,
     )
     access = Access(store.database, store.clock, store.credentials)

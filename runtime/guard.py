@@ -1,8 +1,8 @@
 """Which requests are refused while the log's queue is too deep or the disk is low.
 
 Whatever adds to the store waits. Reading goes on, downloads too: their audit row is
-small and must be durable before a byte leaves, so on a disk that is really full they
-are refused by the database itself. What ends a permission is let through: whoever
+small and must be durable before a byte leaves, so on a disk that is full to the last
+byte they are refused by the database itself. What ends a permission is let through: whoever
 takes an authorisation back must not wait for a disk.
 """
 

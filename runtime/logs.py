@@ -86,7 +86,7 @@ def _without_texts(_logger: object, _method: str, event: _Event) -> _Event:
 def _thread_ended(told: threading.ExceptHookArgs) -> None:
     if told.exc_value is not None:
         name = told.thread.name if told.thread is not None else "-"
-        log.error("thread_ended", extra={"thread": name, "error": describe(told.exc_value)})
+        log.error("thread_ended", extra={"ended": name, "error": describe(told.exc_value)})
 
 
 def _unraisable(told: "sys.UnraisableHookArgs") -> None:

@@ -51,13 +51,15 @@ def mianjiao(*arguments: str | Path, expect: int | None = 0) -> Done:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A store after the demo story: its folder, the `--json` answer, tokens by person."""
+    """A store after the demo story: its folder, the `--json` answer, tokens by person, and
+    what was written to standard error with everything logged."""
 
     data: Path
     results: Path
     own_files: Path
     summary: dict[str, Any]
     tokens: dict[str, str]
+    log: str
 
     def copy(self, target: Path) -> Path:
         """A copy of the store's folder, to be damaged at will."""
@@ -80,10 +82,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
             "demo", "--data", str(data), "--files", str(own), "--json",
         ],
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        env={**os.environ, "MIANJIAO_LOG_LEVEL": "DEBUG"},
+        capture_output=True,
         text=True,
-        check=True,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     results = folder / "store-demo"
     tokens = json.loads((results / "tokens.json").read_text(encoding="utf-8"))
     return Played(
@@ -92,6 +95,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         own,
         json.loads(done.stdout),
         {one["key"]: one["token"] for one in tokens},
+        done.stderr,
     )
 
 

@@ -39,6 +39,17 @@ NAMES = {
     "audit": "审计 audit",
 }
 SHOWN = 200  # lines on a terminal; a file or a pipe gets them all
+# Of the caller or the machine: nothing was looked at.
+_NOT_OF_THE_STORE = frozenset(
+    {
+        "store_missing",
+        "setting_invalid",
+        "setting_unknown",
+        "setting_twice",
+        "config_unreadable",
+        "traces_unavailable",
+    }
+)
 _SENTENCES = {
     "store_unreadable": ("存储无法打开：{detail}", "the store cannot be opened: {detail}"),
     "database_damaged": ("数据库文件已损坏：{detail}", "the database file is damaged: {detail}"),
@@ -58,7 +69,7 @@ def check_store(data: Path, *, as_json: bool) -> int:
                 problems = run_checks(store, _teller(bar))
             checked = store.ledger.origin
     except (CodedError, *UNREADABLE) as error:
-        if isinstance(error, CodedError) and error.code in ("store_missing", "setting_invalid"):
+        if isinstance(error, CodedError) and error.code in _NOT_OF_THE_STORE:
             raise
         problems = [not_opened(error)]
     if as_json:
