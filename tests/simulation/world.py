@@ -68,7 +68,7 @@ class Base:
     checkpoint: bytes | None
 
 
-def _open() -> MemoryDatabase:
+def open_memory() -> MemoryDatabase:
     connection = create_engine("sqlite://", poolclass=StaticPool).connect()
     database = MemoryDatabase(connection)
     database.driver.isolation_level = None  # transactions are begun where they are meant
@@ -78,12 +78,12 @@ def _open() -> MemoryDatabase:
 @lru_cache(1)
 def memory() -> MemoryDatabase:
     """One connection for all seeds: its content is replaced, which takes no time."""
-    return _open()
+    return open_memory()
 
 
 @lru_cache(len(BASES) + 1)
 def base(size: int) -> Base:
-    database = _open()
+    database = open_memory()
     for table in (ledger_entries, ledger_heads):
         table.create(database.connection)
     opening = public_leaf(
