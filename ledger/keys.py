@@ -51,11 +51,13 @@ def create_key_file(path: Path, name: str) -> Ed25519Signer:
         file.write(line.encode())
         file.flush()
         os.fsync(descriptor)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    # The folder above too: this one may be new, and its own name must last as well.
+    for above in (path.parent, path.parent.parent):
+        folder = os.open(above, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     return signer
 
 

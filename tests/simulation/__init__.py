@@ -1,0 +1,1 @@
+"""A simulation of the log with several writers and injected faults: see `docs/faults.md`."""

@@ -1,0 +1,223 @@
+"""The sequencer's ports, in memory, failing as the schedule says and watched by the oracle.
+
+The database is SQLite in memory under the product's own statements; transactions are
+whole, one after the other. What a real database does between the statements of two
+transactions is left to the tests of the real one.
+"""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ledger.checkpoints import parse_checkpoint
+from ledger.errors import CheckpointNotMonotone, TileMissing
+from ledger.keys import Ed25519Signer
+from ledger.tiles import TilePath
+from storage.database import ReadTx, WriteTx
+from storage.errors import ImmutableConflict
+from tests.simulation.oracle import HeadRow, Oracle
+from tests.simulation.schedule import Process, Schedule
+
+SHARD = "2026"
+_HEAD = "SELECT epoch, staged_size, size, root, checkpoint FROM ledger_heads"
+_ROWS = (
+    "SELECT leaf_index, entry_id, leaf FROM ledger_entries"
+    " WHERE shard = ? AND leaf_index >= ? ORDER BY leaf_index"
+)
+_STEPS = ("take_over", "stage", "commit")
+
+
+class MemoryDatabase:
+    """Rows in memory, shared by all processes: see `SimulatedDatabase`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        driver: Any = connection.connection.driver_connection
+        self.driver = driver
+
+    def head(self) -> HeadRow:
+        return HeadRow(*self.driver.execute(_HEAD).fetchone())
+
+    def transact(self, work: Callable[[WriteTx], Any], process: str, oracle: Oracle) -> Any:
+        before = self.head()
+        tx = WriteTx(self.connection)
+        self.driver.execute("BEGIN IMMEDIATE")
+        try:
+            value = work(tx)
+        except BaseException:
+            self.driver.execute("ROLLBACK")
+            raise
+        self.driver.execute("COMMIT")
+        after = self.head()
+        oracle.swapped(process, before, after)
+        if after.staged != before.staged or "sequencer" in process:
+            rows = self.driver.execute(_ROWS, (SHARD, oracle.base)).fetchall()
+            oracle.assigned(rows, after.staged)
+        return value
+
+
+class SimulatedDatabase:
+    """The `Database` of one process."""
+
+    def __init__(
+        self, memory: MemoryDatabase, process: Process, schedule: Schedule, oracle: Oracle
+    ) -> None:
+        self._memory, self._process = memory, process
+        self._schedule, self._oracle = schedule, oracle
+
+    @contextmanager
+    def read(self) -> Iterator[ReadTx]:
+        self._schedule.call(self._process, "read", lambda: None, late=False)
+        yield ReadTx(self._memory.connection)
+
+    def write(self, work: Callable[[WriteTx], Any]) -> Any:
+        names = getattr(getattr(work, "__code__", None), "co_names", ())
+        step = next((name for name in names if name in _STEPS), "record")
+        memory, name = self._memory, self._process.name
+        return self._schedule.call(
+            self._process, step, lambda: memory.transact(work, name, self._oracle)
+        )
+
+
+class SimulatedTiles:
+    """The `TileStore` of one process. A batch is stored blob by blob, others in between."""
+
+    def __init__(
+        self,
+        blobs: "Blobs",
+        process: Process,
+        schedule: Schedule,
+    ) -> None:
+        self.blobs, self.process, self.schedule = blobs, process, schedule
+
+    def put(self, blobs: Mapping[TilePath, bytes]) -> None:
+        items = list(blobs.items())
+        middle = self.schedule.rng.randrange(len(items) + 1) if items else 0
+        for part in (items[:middle], items[middle:]):
+            self.schedule.call(
+                self.process,
+                "put",
+                lambda part=part: self.blobs.put(part),
+                half=lambda part=part: self.blobs.put(part[: len(part) // 2]),
+                flipped=lambda part=part: self.blobs.put(part, wrong=self.schedule.rng.random()),
+                twice=True,
+            )
+
+    def get(self, path: TilePath) -> bytes:
+        data: bytes = self.schedule.call(
+            self.process,
+            f"get {path.text}",
+            lambda: self.blobs.get(path),
+            flipped=lambda: flip(self.blobs.get(path), self.schedule.rng.random()),
+            late=False,
+        )
+        return data
+
+    def publish(self, checkpoint: bytes) -> None:
+        self.schedule.call(
+            self.process, "publish", lambda: self.blobs.publish(checkpoint), twice=True
+        )
+
+    def checkpoint(self) -> bytes | None:
+        found: bytes | None = self.schedule.call(
+            self.process, "get checkpoint", lambda: self.blobs.checkpoint, late=False
+        )
+        return found
+
+    def names(self) -> Iterator[str]:
+        yield from [path.text for path in self.blobs.oracle.blobs]
+
+    def discard_partials(self, path: TilePath) -> None:
+        self.schedule.call(self.process, "discard", lambda: self.blobs.discard(path), twice=True)
+
+    def sweep(self) -> None:
+        self.schedule.call(self.process, "sweep", lambda: None)
+
+
+class Blobs:
+    """What the tile store holds, as its port promises it."""
+
+    def __init__(self, oracle: Oracle, memory: MemoryDatabase, checkpoint: bytes | None) -> None:
+        self.oracle, self.memory = oracle, memory
+        self.checkpoint = checkpoint
+
+    def put(self, items: list[tuple[TilePath, bytes]], wrong: float | None = None) -> None:
+        for number, (path, data) in enumerate(items):
+            known = self.oracle.blobs.get(path)
+            if known is not None:
+                if known != data:
+                    raise ImmutableConflict(path=path.text)
+                continue
+            if wrong is not None and number == int(wrong * len(items)):
+                data = flip(data, wrong)
+                self.oracle.flipped.add(path)
+            self.store(path, data)
+
+    def store(self, path: TilePath, data: bytes) -> None:
+        before = self.oracle.blobs.get(path)
+        self.oracle.blobs[path] = data
+        self.oracle.stored(path, before)
+
+    def get(self, path: TilePath) -> bytes:
+        data = self.oracle.blobs.get(path)
+        if data is None:
+            raise TileMissing(path=path.text)
+        return data
+
+    def publish(self, checkpoint: bytes) -> None:
+        offered = parse_checkpoint(checkpoint).checkpoint
+        if self.checkpoint is not None:
+            current = parse_checkpoint(self.checkpoint).checkpoint
+            same = current.size == offered.size and current.root == offered.root
+            if current.size > offered.size or (current.size == offered.size and not same):
+                raise CheckpointNotMonotone(published=current.size, offered=offered.size)
+        self.replace(checkpoint)
+
+    def replace(self, checkpoint: bytes) -> None:
+        head = parse_checkpoint(checkpoint).checkpoint
+        self.checkpoint = checkpoint
+        self.oracle.publishes(head.size, head.root, self.memory.head())
+
+    def discard(self, path: TilePath) -> None:
+        for known in [one for one in self.oracle.blobs if not one.full and one.whole() == path]:
+            self.remove(known)
+
+    def remove(self, path: TilePath) -> None:
+        del self.oracle.blobs[path]
+        self.oracle.rotten.discard(path)
+        self.oracle.flipped.discard(path)
+        self.oracle.removed(path)
+
+
+class SimulatedSigner:
+    """The signer of one process; every signature is the oracle's to see."""
+
+    def __init__(
+        self, inner: Ed25519Signer, process: Process, schedule: Schedule, oracle: Oracle
+    ) -> None:
+        self._inner, self._process = inner, process
+        self._schedule, self._oracle = schedule, oracle
+        self.key = inner.key
+
+    def sign(self, text: str) -> bytes:
+        _, size, root, _ = text.split("\n")
+
+        def effect() -> bytes:
+            self._oracle.signs(int(size), base64.b64decode(root))
+            return self._inner.sign(text)
+
+        signature: bytes = self._schedule.call(self._process, "sign", effect, late=False)
+        return signature
+
+
+def flip(data: bytes, where: float) -> bytes:
+    """The data with one bit changed; `where` is from 0 to 1."""
+    if not data:
+        return data
+    bit = int(where * len(data) * 8)
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)

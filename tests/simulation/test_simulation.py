@@ -1,0 +1,41 @@
+"""500 seeds of the simulated log; `make soak` runs 20,000."""
+
+import pytest
+
+from tests.simulation.bugs import BUGS, Bug
+from tests.simulation.running import replay, run_seeds, seeds_until_found
+from tests.simulation.schedule import Violation
+from tests.simulation.world import run_seed
+
+PART = 50
+
+
+@pytest.mark.parametrize("first", range(0, 500, PART))
+def test_every_invariant_holds_whatever_fails(first: int) -> None:
+    failures, totals = run_seeds(range(first, first + PART))
+    assert [f"{what}: {replay(seed)}" for seed, what in failures] == []
+    # Something did happen.
+    assert totals["published"] > PART
+    assert totals["faults"] > PART
+    assert totals["acknowledged"] > PART // 2
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_is_found(bug: Bug) -> None:
+    found = seeds_until_found(bug)
+    assert found is not None, f"not found in {bug.within} seeds: {bug.what}"
+
+
+def test_a_seed_is_the_same_run_again() -> None:
+    for seed in (3, 11, 33):
+        first, second = run_seed(seed, trace=True), run_seed(seed, trace=True)
+        assert first.schedule.trace == second.schedule.trace
+        assert first.oracle.signed.keys() == second.oracle.signed.keys()
+
+
+def test_a_planted_bug_leaves_nothing_behind() -> None:
+    bug = BUGS[0]
+    with bug.plant(), pytest.raises(Violation):
+        for seed in range(bug.within):
+            run_seed(seed)
+    assert run_seeds(range(bug.within))[0] == []
