@@ -119,13 +119,7 @@ class FilesystemTiles:
             self._publish(checkpoint)
 
     def _publish(self, checkpoint: bytes) -> None:
-        offered = parse_checkpoint(checkpoint).checkpoint
-        published = self.checkpoint()
-        if published is not None:
-            current = parse_checkpoint(published).checkpoint
-            same = current.size == offered.size and current.root == offered.root
-            if current.size > offered.size or (current.size == offered.size and not same):
-                raise CheckpointNotMonotone(published=current.size, offered=offered.size)
+        check_monotone(self.checkpoint(), checkpoint)
         temporary = self._staging / secrets.token_hex(16)
         descriptor = _write_new(str(temporary), checkpoint)
         try:
@@ -186,6 +180,16 @@ class FilesystemTiles:
         if len(data) > limit:
             raise TileCorrupt(path=name, reason="longer than any such blob")
         return data
+
+
+def check_monotone(published: bytes | None, offered: bytes) -> None:
+    """`CheckpointNotMonotone` unless `offered` may replace `published`."""
+    new = parse_checkpoint(offered).checkpoint
+    if published is None:
+        return
+    current = parse_checkpoint(published).checkpoint
+    if current.size > new.size or (current.size == new.size and current.root != new.root):
+        raise CheckpointNotMonotone(published=current.size, offered=new.size)
 
 
 def _staging(root: Path) -> Path:

@@ -33,8 +33,17 @@ class TimedObjects:
     def delete(self, key: str) -> None:
         self._store.delete(key)
 
+    def retain(self, key: str, until: datetime) -> None:
+        self._store.retain(key, until)
+
+    def retained_until(self, key: str) -> datetime | None:
+        return self._store.retained_until(key)
+
     def keys(self) -> Iterator[tuple[str, datetime]]:
         return self._store.keys()
+
+    def strangers(self) -> Iterator[str]:
+        return self._store.strangers()
 
 
 class _TimedWriter:

@@ -117,6 +117,12 @@ class StorageFailed(Unavailable):
     en = "the storage device failed ({problem})"
 
 
+class ObjectRetained(Conflict):
+    code = "object_retained"
+    zh = "该内容须保管至 {until}，此前不能删除"
+    en = "the content must be kept until {until} and cannot be deleted before"
+
+
 class ObjectKeyInvalid(InvalidInput):
     code = "object_key_invalid"
     zh = "对象键格式不正确"

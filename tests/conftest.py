@@ -22,6 +22,8 @@ import pytest
 from kernel.clock import FixedClock
 from runtime.cli import run
 from runtime.store import Store, create_store, open_store
+from tests.servers.fault_proxy import FaultProxy
+from tests.servers.minio import MinioServer, find_minio
 
 # Entries that come by themselves would be counted among those of a test.
 os.environ["MIANJIAO_CANARY_SECONDS"] = "0"
@@ -110,3 +112,23 @@ def store(tmp_path: Path, clock: FixedClock) -> Iterator[Store]:
     create_store(tmp_path / "store", "test.example", clock)
     with open_store(tmp_path / "store", clock=clock) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    """A real MinIO, one for each process of the test run. Leave it running."""
+    binary = find_minio()
+    if binary is None:
+        pytest.skip("no MinIO server here: `make servers` builds one")
+    server = MinioServer(binary, tmp_path_factory.mktemp("minio"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def fault_proxy(minio: MinioServer) -> Iterator[FaultProxy]:
+    """A way to MinIO that does harm when told to."""
+    proxy = FaultProxy(minio.port)
+    yield proxy
+    proxy.close()

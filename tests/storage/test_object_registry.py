@@ -196,11 +196,11 @@ def test_a_sweep_removes_old_unclaimed_objects_and_strays_only(
     for key in (recent, young_stray):
         age(store, key, at)
     result = sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
-    assert result == Swept(unclaimed=1, strays=1, erased=0, pending=0)
+    assert result == Swept(unclaimed=1, strays=1, erased=0, pending=0, locked=0)
     assert rows(database) == {recent, claimed}
     assert {key for key, _ in store.keys()} == {recent, claimed, young_stray}  # noqa: SIM118
     again = sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
-    assert again == Swept(0, 0, 0, 0)
+    assert again == Swept(0, 0, 0, 0, 0)
 
 
 def test_a_sweep_finishes_erasures(
@@ -210,7 +210,7 @@ def test_a_sweep_finishes_erasures(
     database.write(lambda tx: registry.claim(tx, key, OWNER))
     database.write(lambda tx: registry.erase(tx, at, key))
     result = sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
-    assert result == Swept(0, 0, erased=1, pending=0)
+    assert result == Swept(0, 0, erased=1, pending=0, locked=0)
     assert list(store.keys()) == []
     assert rows(database) == {key}
 
@@ -263,5 +263,5 @@ def test_a_sweep_of_more_than_one_batch_removes_everything(
     for item in batch:
         age(store, item.object_key, at - 2 * HOUR)
     result = sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
-    assert result == Swept(unclaimed=600, strays=500, erased=0, pending=0)
+    assert result == Swept(unclaimed=600, strays=500, erased=0, pending=0, locked=0)
     assert list(store.keys()) == []
