@@ -182,6 +182,28 @@ def test_of_racing_publishers_the_largest_stays(
     assert place.open().checkpoint() == checkpoints[-1]
 
 
+def test_a_publisher_that_is_overtaken_between_look_and_write_does_not_go_back(
+    minio: MinioServer, signed: Callable[[int, bytes], bytes]
+) -> None:
+    root = b"r" * 32
+    bucket = minio.bucket()
+    other = BucketTiles.create(bucket, "2026")
+    other.publish(signed(1, root))
+
+    class Overtaken(Bucket):
+        def replace(self, name: str, data: bytes, etag: str) -> bool:
+            other.publish(signed(5, root))
+            return super().replace(name, data, etag)
+
+    overtaken = Overtaken(minio.settings(bucket.name))
+    tiles = BucketTiles(overtaken, "2026")
+    with pytest.raises(CheckpointNotMonotone):
+        tiles.publish(signed(3, root))
+    assert other.checkpoint() == signed(5, root)
+    overtaken.close()
+    bucket.close()
+
+
 def test_partial_tiles_go_when_the_full_one_is_there(tiles: TileStore) -> None:
     partials = [TilePath(0, 5, width) for width in (3, 17, 255)]
     tiles.put({path: b"x" * 32 * path.width for path in partials})
