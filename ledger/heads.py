@@ -119,8 +119,13 @@ def stage(tx: WriteTx, at: datetime, head: Head, limit: int) -> Head:
     """
     if head.staged_size != head.size:
         raise SequencerLost(step="stage")
+    runs = _waiting_runs(tx, limit)
+    if not runs:
+        return head
     index = head.size
-    for first, last in _waiting_runs(tx, limit):
+    staged = replace(head, staged_size=index + sum(last - first + 1 for first, last in runs))
+    _swap(tx, head, "stage", staged_size=staged.staged_size, updated_at=at)
+    for first, last in runs:
         # One statement for a run of neighbours: index = position - offset.
         count = last - first + 1
         columns = ledger_entries.c
@@ -132,10 +137,6 @@ def stage(tx: WriteTx, at: datetime, head: Head, limit: int) -> Head:
         if result.rowcount != count:
             raise SequencerLost(step="stage")
         index += count
-    if index == head.size:
-        return head
-    staged = replace(head, staged_size=index)
-    _swap(tx, head, "stage", staged_size=index, updated_at=at)
     return staged
 
 

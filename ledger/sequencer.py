@@ -83,6 +83,15 @@ class Sequencer:
         """Sequence and publish what waits, at most `MAX_BATCH` entries; how many."""
         return self._guarded(lambda: self._round(at))
 
+    def check(self, held: Callable[[], None]) -> None:
+        """Ask `held` whether this process may still write; what it raises is the failure."""
+
+        def ask() -> int:
+            held()
+            return 0
+
+        self._guarded(ask)
+
     def _guarded(self, work: Callable[[], int]) -> int:
         with self._mutex:
             if self._failure is not None:

@@ -25,7 +25,7 @@ from ledger.errors import (
 from ledger.journal import Journal
 from ledger.keys import create_key_file, open_key_file
 from ledger.leaves import OPENED
-from ledger.lock import FileLock
+from ledger.lock import SequencerLock, lock_of
 from ledger.notes import NoteSigner, is_key_name
 from ledger.reader import LogReader
 from ledger.receipts import build_receipt
@@ -56,7 +56,7 @@ class Ledger:
         vault: KeyVault,
         tiles: TileStore,
         signers: Sequence[NoteSigner],
-        lock: FileLock,
+        lock: SequencerLock,
         clock: Clock,
         shard: str,
         interval: float = INTERVAL,
@@ -110,7 +110,7 @@ class Ledger:
             vault=vault,
             tiles=tiles,
             signers=[signer],
-            lock=FileLock(lock_path(directory, shard)),
+            lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
         )
@@ -160,7 +160,7 @@ class Ledger:
             vault=vault,
             tiles=tiles,
             signers=[signer],
-            lock=FileLock(lock_path(directory, shard)),
+            lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
             interval=interval,
@@ -171,6 +171,11 @@ class Ledger:
     def start(self) -> None:
         """Compare, recover, and sequence in the background. Raises what recovery raises."""
         self._worker.start()
+
+    def stand_by(self) -> None:
+        """Sequence in the background as soon as no other process does, taking over when
+        it ends. Raises nothing: what recovery raises is the sequencer's `failure`."""
+        self._worker.stand_by()
 
     def stop(self) -> None:
         """Publish what waits and stop the background thread."""
@@ -184,6 +189,11 @@ class Ledger:
     @property
     def running(self) -> bool:
         return self._worker.running and self.sequencer.failure is None
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process writes the log now, and does not stand by."""
+        return self._worker.leading and self.sequencer.failure is None
 
     def require_running(self) -> None:
         """`LedgerStopped` with the reason, unless the log is being written."""
@@ -210,7 +220,7 @@ class Ledger:
 
     def signed_checkpoint(self) -> SignedCheckpoint:
         """The newest published checkpoint, verified."""
-        return self.reader.published() if self.running else self.reader.refresh()
+        return self.reader.published() if self.leading else self.reader.refresh()
 
     def checkpoint(self) -> Checkpoint:
         return self.signed_checkpoint().checkpoint

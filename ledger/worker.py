@@ -2,21 +2,29 @@
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from kernel.clock import Clock
-from ledger.lock import FileLock
+from ledger.errors import SequencerBusy
+from ledger.lock import SequencerLock
 from ledger.sequencer import MAX_BATCH, Sequencer
+from storage.errors import DatabaseBusy, DatabaseUnavailable
 
 INTERVAL = 0.1  # seconds between the starts of two rounds
 LOOK_AGAIN = 1.0  # seconds after which entries of other processes are looked for
+STAND_BY = 1.0  # seconds between two tries to take over
 
 
 class Worker:
-    """Runs rounds until `stop`, or until the sequencer fails; then `failure` says why."""
+    """Runs rounds until `stop`, or until the sequencer fails; then `failure` says why.
+
+    The lock is asked before each round, and given back once the sequencer failed,
+    so that another process can take over.
+    """
 
     def __init__(
-        self, sequencer: Sequencer, lock: FileLock, clock: Clock, interval: float = INTERVAL
+        self, sequencer: Sequencer, lock: SequencerLock, clock: Clock, interval: float = INTERVAL
     ) -> None:
         self._sequencer = sequencer
         self._lock = lock
@@ -25,10 +33,16 @@ class Worker:
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._leading = False
 
     @property
     def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process writes the log now; False while it stands by."""
+        return self._leading
 
     def wake(self) -> None:
         """Something was committed. Never blocks, never fails."""
@@ -36,16 +50,15 @@ class Worker:
 
     def start(self) -> None:
         """Take the lock, recover, and run. Raises what those raise."""
-        self._lock.acquire()
-        try:
-            self._sequencer.recover(self._clock.now())
-        except BaseException:
-            self._lock.release()
-            raise
-        self._stopping.clear()
-        self._woken.set()
-        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
-        self._thread.start()
+        self._lead()
+        self._begin(self._run)
+
+    def stand_by(self) -> None:
+        """Run as soon as no other process does: at once, or when it ends.
+
+        What recovery raises then ends the thread and is the sequencer's `failure`.
+        """
+        self._begin(self._wait_and_run)
 
     def stop(self) -> None:
         """Publish what waits, then end the thread and release the lock."""
@@ -68,22 +81,56 @@ class Worker:
         finally:
             self._lock.release()
 
-    def _run(self) -> None:
+    def _lead(self) -> None:
+        self._lock.acquire()
+        try:
+            self._sequencer.recover(self._clock.now())
+        except BaseException:
+            self._lock.release()
+            raise
+        self._leading = True
+
+    def _begin(self, target: Callable[[], None]) -> None:
+        self._stopping.clear()
+        self._woken.set()
+        self._thread = threading.Thread(target=target, name="sequencer", daemon=True)
+        self._thread.start()
+
+    def _wait_and_run(self) -> None:
         while not self._stopping.is_set():
-            self._woken.wait(LOOK_AGAIN)
-            self._woken.clear()
-            begun = time.monotonic()
-            if not self._rounds():
+            try:
+                self._lead()
+            except (SequencerBusy, DatabaseBusy, DatabaseUnavailable):
+                if self._sequencer.failure is not None:
+                    return
+                self._stopping.wait(STAND_BY)
+            except BaseException:  # noqa: BLE001 - the sequencer keeps it as its failure
                 return
-            # Let commits gather, so that a busy log signs ten times a second.
-            self._stopping.wait(max(0.0, begun + self._interval - time.monotonic()))
-        self._rounds()
+            else:
+                self._run()
+                return
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._woken.wait(LOOK_AGAIN)
+                self._woken.clear()
+                begun = time.monotonic()
+                if not self._rounds():
+                    return
+                # Let commits gather, so that a busy log signs ten times a second.
+                self._stopping.wait(max(0.0, begun + self._interval - time.monotonic()))
+            self._rounds()
+        finally:
+            self._leading = False
+            self._lock.release()
 
     def _rounds(self) -> bool:
         """Rounds until nothing more than one batch waits; False once the sequencer failed."""
         try:
-            while self._sequencer.round(self._clock.now()) == MAX_BATCH:
-                pass
+            while True:
+                self._sequencer.check(self._lock.check)
+                if self._sequencer.round(self._clock.now()) < MAX_BATCH:
+                    return True
         except BaseException:  # noqa: BLE001 - the sequencer keeps it as its failure
             return False
-        return True

@@ -7,7 +7,7 @@ error that names the setting.
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runtime.errors import SettingInvalid
@@ -18,6 +18,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MIANJIAO_", extra="ignore", frozen=True)
 
+    database_url: SecretStr | None = None
+    """PostgreSQL 数据库，postgresql://用户:口令@主机:端口/库名；不设则用数据目录中的 SQLite。
+    PostgreSQL database, postgresql://user:password@host:port/name; without it SQLite in the
+    data folder."""
     batch_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     """How long entries gather before the sequencer takes them, in milliseconds."""
     upload_limit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 4096

@@ -14,6 +14,7 @@ from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore, ObjectStore, SealedObjects
 from storage.tables import audit, idempotency, objects
+from tests.engines import Engine
 
 AT = datetime(2026, 11, 24, 4, 20, 21, 123000, tzinfo=UTC)
 
@@ -24,9 +25,9 @@ def at() -> datetime:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, engine: Engine) -> Iterator[Database]:
     """A database with the tables of this room."""
-    opened = Database(tmp_path / "rows.sqlite3", create=True)
+    opened = Database(engine.place(tmp_path / "rows.sqlite3"), create=True)
     with opened.writer_engine.begin() as connection:
         metadata.create_all(connection, tables=[objects, idempotency, audit])
     yield opened
