@@ -44,7 +44,7 @@ class Sequencer:
     """Writes one shard. One at a time: see `lock` and `heads`.
 
     `recover` first, then any number of `round`s. After an exception every call
-    raises `LedgerStopped` with the reason.
+    raises `LedgerStopped` with the reason, until `restart`.
     """
 
     def __init__(
@@ -78,6 +78,13 @@ class Sequencer:
         the comparison: `DatabaseOlderThanLog`, `LogDiverged`, `KeyMismatch`.
         """
         return self._guarded(lambda: self._recover(at))
+
+    def restart(self) -> None:
+        """Forget everything, as a new process would; `recover` comes next."""
+        with self._mutex:
+            self._failure = None
+            self._head = None
+            self._tail = Tail(0)
 
     def round(self, at: datetime) -> int:
         """Sequence and publish what waits, at most `MAX_BATCH` entries; how many."""

@@ -1,26 +1,31 @@
 """The background thread that runs the sequencer: woken by commits, at most ten rounds a second."""
 
+import logging
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime
 
 from kernel.clock import Clock
-from ledger.errors import SequencerBusy
+from ledger.errors import SequencerBusy, SequencerLost
 from ledger.lock import SequencerLock
-from ledger.sequencer import MAX_BATCH, Sequencer
-from storage.errors import DatabaseBusy, DatabaseUnavailable
+from ledger.sequencer import MAX_BATCH, Sequencer, reason_of
+from storage.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull
 
 INTERVAL = 0.1  # seconds between the starts of two rounds
 LOOK_AGAIN = 1.0  # seconds after which entries of other processes are looked for
 STAND_BY = 1.0  # seconds between two tries to take over
+# What passes by itself: afterwards the sequencer starts anew and recovers.
+_PASSING = (DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull)
+
+_log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Runs rounds until `stop`, or until the sequencer fails; then `failure` says why.
+    """Runs rounds until `stop`, or until the sequencer fails; then its `failure` says why.
 
     The lock is asked before each round, and given back once the sequencer failed,
-    so that another process can take over.
+    so that another process can take over. A failure of the database's connection,
+    or of the lock alone, passes: this process then stands by, and recovers.
     """
 
     def __init__(
@@ -51,14 +56,14 @@ class Worker:
     def start(self) -> None:
         """Take the lock, recover, and run. Raises what those raise."""
         self._lead()
-        self._begin(self._run)
+        self._begin()
 
     def stand_by(self) -> None:
         """Run as soon as no other process does: at once, or when it ends.
 
         What recovery raises then ends the thread and is the sequencer's `failure`.
         """
-        self._begin(self._wait_and_run)
+        self._begin()
 
     def stop(self) -> None:
         """Publish what waits, then end the thread and release the lock."""
@@ -90,27 +95,39 @@ class Worker:
             raise
         self._leading = True
 
-    def _begin(self, target: Callable[[], None]) -> None:
+    def _begin(self) -> None:
         self._stopping.clear()
         self._woken.set()
-        self._thread = threading.Thread(target=target, name="sequencer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
         self._thread.start()
 
-    def _wait_and_run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._lead()
-            except (SequencerBusy, DatabaseBusy, DatabaseUnavailable):
-                if self._sequencer.failure is not None:
-                    return
-                self._stopping.wait(STAND_BY)
-            except BaseException:  # noqa: BLE001 - the sequencer keeps it as its failure
-                return
-            else:
-                self._run()
-                return
-
     def _run(self) -> None:
+        while not self._stopping.is_set():
+            if not self._leading:
+                self._try_to_lead()
+            if self._leading:
+                self._run_rounds()
+            if not self._passes():
+                return
+            self._stopping.wait(STAND_BY)
+
+    def _try_to_lead(self) -> None:
+        self._sequencer.restart()
+        try:
+            self._lead()
+        except (SequencerBusy, *_PASSING):
+            pass  # and is tried again
+        except BaseException as error:  # noqa: BLE001 - the sequencer keeps it as its failure
+            _log.warning("the log was not taken over: %s", reason_of(error))
+
+    def _passes(self) -> bool:
+        """Whether the sequencer, if it failed, can be started anew."""
+        failure = self._sequencer.failure
+        if isinstance(failure, SequencerLost):
+            return failure.details["step"] == "lock"
+        return failure is None or isinstance(failure, _PASSING)
+
+    def _run_rounds(self) -> None:
         try:
             while not self._stopping.is_set():
                 self._woken.wait(LOOK_AGAIN)
@@ -132,5 +149,6 @@ class Worker:
                 self._sequencer.check(self._lock.check)
                 if self._sequencer.round(self._clock.now()) < MAX_BATCH:
                     return True
-        except BaseException:  # noqa: BLE001 - the sequencer keeps it as its failure
+        except BaseException as error:  # noqa: BLE001 - the sequencer keeps it as its failure
+            _log.warning("the log stopped: %s", reason_of(error))
             return False

@@ -47,8 +47,8 @@ class GivenServer:
 class Servers:
     """The PostgreSQL of this session and worker: started when it is first needed."""
 
-    def __init__(self) -> None:
-        self._server: PostgresServer | GivenServer | None = None
+    def __init__(self, server: PostgresServer | None = None) -> None:
+        self._server: PostgresServer | GivenServer | None = server
         self._numbers = itertools.count()
         self._prefix = f"mj{os.getpid()}"
         self._made: list[str] = []

@@ -41,6 +41,11 @@ class Backend(Protocol):
         `DatabaseBusy`, as the driver's own error, if that takes too long."""
         ...
 
+    def move_savepoint(self, driver: Any, name: str) -> None:
+        """Keep what was done since the savepoint, and put it here. On the driver's
+        connection: through SQLAlchemy it costs ten times as much."""
+        ...
+
     def is_open(self, driver: Any) -> bool:
         """Whether the transaction still lives, so that a savepoint can be rolled back to."""
         ...

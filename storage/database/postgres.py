@@ -155,6 +155,10 @@ class PostgresBackend:
     def lock(self, driver: Any) -> None:
         driver.execute(self._lock)
 
+    def move_savepoint(self, driver: Any, name: str) -> None:
+        # One answer to wait for; two statements cannot be prepared.
+        driver.execute(f"RELEASE {name}; SAVEPOINT {name}", prepare=False)
+
     def is_open(self, driver: Any) -> bool:
         return not driver.closed and driver.info.transaction_status in (
             TransactionStatus.INTRANS,

@@ -73,6 +73,10 @@ class SqliteBackend:
     def lock(self, driver: sqlite3.Connection) -> None:
         """`BEGIN IMMEDIATE` has it already."""
 
+    def move_savepoint(self, driver: sqlite3.Connection, name: str) -> None:
+        driver.execute(f"RELEASE {name}")
+        driver.execute(f"SAVEPOINT {name}")
+
     def is_open(self, driver: sqlite3.Connection) -> bool:
         # After a full disk, say, SQLite has rolled back by itself.
         return driver.in_transaction
