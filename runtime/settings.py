@@ -28,6 +28,10 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
     )
 
+    database_url: SecretStr | None = None
+    """PostgreSQL 数据库，postgresql://用户:口令@主机:端口/库名；不设则用数据目录中的 SQLite。
+    PostgreSQL database, postgresql://user:password@host:port/name; without it SQLite in the
+    data folder."""
     batch_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     """日志每隔多久收取一批条目，毫秒。
     How long entries gather before the sequencer takes them, in milliseconds."""

@@ -1,22 +1,25 @@
 """The wiring of one store: every adapter is built here and nowhere else.
 
-A store is one folder: `mianjiao.sqlite3`, `objects/`, `log/<shard>/` exactly as
-served, `keys/`, `exports/`.
+A store is one folder: `mianjiao.sqlite3` (unless the rows are in a PostgreSQL
+server), `objects/`, `log/<shard>/` exactly as served, `keys/`, `exports/`.
 """
 
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+
+from sqlalchemy import URL
 
 from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock, time_text
 from ledger.errors import LogMissing
+from ledger.heads import newest_shard
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
@@ -29,7 +32,7 @@ from materials_api.limits import MIB, Limits
 from materials_api.materials.erasure import continue_erasures
 from materials_api.room import MaterialsRoom
 from materials_api.uploads.incoming import release_uploads
-from migrations.revision import require_head
+from migrations.revision import found_revision, require_head
 from parties import Parties
 from parties.credentials import Credentials
 from portal.state import CheckpointState, StoreState
@@ -46,7 +49,6 @@ from runtime.tracing import open_tracing
 from runtime.unexpected import describe
 from runtime.watch import Watch
 from storage.database import Database
-from storage.database.sqlite import version_warning
 from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore, SealedObjects
 from storage.objects.sweep import sweep
@@ -190,8 +192,7 @@ class Store:
 
     def warnings(self) -> list[str]:
         """What an operator should know, though the store works."""
-        warning = version_warning()
-        return [] if warning is None else [warning]
+        return self.database.warnings()
 
     def sweep(self) -> None:
         """Remove what nothing refers to, finish pending erasures, let old requests lapse."""
@@ -251,8 +252,21 @@ class Store:
                 return
 
 
-def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
-    """Make a store in a new or empty folder; `StoreExists` otherwise.
+def database_place(data: Path, settings: Settings) -> Path | URL:
+    """Where the rows lie: in the server that the settings name, or in the data folder."""
+    if settings.database_url is None:
+        return data / DATABASE
+    # Only here: an embedded store needs no driver of a server.
+    from storage.database.postgres import parse_url
+
+    return parse_url(settings.database_url.get_secret_value())
+
+
+def create_store(
+    data: Path, name: str, clock: Clock | None = None, settings: Settings | None = None
+) -> None:
+    """Make a store in a new or empty folder; `StoreExists` otherwise, also if the
+    database of the settings holds one.
 
     The origin of the first log is `name/<year>`, the year in UTC.
     """
@@ -260,15 +274,19 @@ def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
     from migrations.apply import upgrade
 
     clock = clock or SystemClock()
+    settings = settings or read_settings()
     data = data_path(data)
+    place = database_place(data, settings)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise StoreExists(path=str(data))
+    if isinstance(place, URL):
+        _refuse_another(place)
     data.mkdir(parents=True, exist_ok=True)
     (data / KEYS).mkdir(mode=0o700)
     FilesystemStore(data / OBJECTS, create=True)
     (data / EXPORTS).mkdir()
     vault = FileKeyVault.create(data / KEYS / VAULT)
-    database = Database(data / DATABASE, create=True)
+    database = Database(place, create=True)
     try:
         upgrade(database.writer_engine)
         Ledger.create(
@@ -281,9 +299,19 @@ def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
         )
     finally:
         database.close()
-    with open_store(data, clock=clock) as store:
+    with open_store(data, settings, clock) as store:
         store.adopt_catalogue()
         store.ledger.sequence(clock.now())
+
+
+def _refuse_another(place: URL) -> None:
+    """Before anything is made: the server must be there, and its database without a log."""
+    with closing(Database(place)) as database:
+        if found_revision(database.reader_engine) is None:
+            return
+        with database.read() as tx:
+            if newest_shard(tx) is not None:
+                raise StoreExists(path=database.name)
 
 
 @contextmanager
@@ -296,12 +324,13 @@ def open_store(
     is repaired or made by opening.
     """
     data = data_path(data)
+    settings = settings or read_settings()
     if not (data / DATABASE).is_file() and not (data / KEYS).is_dir():
         raise StoreMissing(path=str(data))
-    database = Database(data / DATABASE)
+    database = Database(database_place(data, settings))
     try:
         require_head(database.reader_engine)
-        store = Store(data, settings or read_settings(), clock or SystemClock(), database)
+        store = Store(data, settings, clock or SystemClock(), database)
     except BaseException:
         database.close()
         raise

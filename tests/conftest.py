@@ -21,15 +21,46 @@ import pytest
 
 from kernel.clock import FixedClock
 from runtime.cli import run
-from runtime.store import Store, create_store, open_store
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.minio import MinioServer, find_minio
 
 # Entries that come by themselves would be counted among those of a test.
 os.environ["MIANJIAO_CANARY_SECONDS"] = "0"
+from runtime.store import DATABASE, Store, create_store, open_store
+from tests.engines import Engine, Servers, chosen
 
 START = datetime(2026, 11, 24, 4, 20, 21, tzinfo=UTC)
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=("sqlite", "postgresql", "both"),
+        default="both",
+        help="engine of the tests' databases; both: tests marked both_engines on each",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames:
+        marks = {mark.name for mark in metafunc.definition.iter_markers()}
+        names = chosen(metafunc.config.getoption("engine"), marks)
+        metafunc.parametrize("engine", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The PostgreSQL of this worker: `DATABASE_URL`, or one that is started."""
+    made = Servers()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, servers: Servers) -> Engine:
+    """Where databases lie: on SQLite or PostgreSQL (`tests.engines`)."""
+    return Engine(request.param, servers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +138,11 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: FixedClock) -> Iterator[Store]:
+def store(tmp_path: Path, clock: FixedClock, engine: Engine) -> Iterator[Store]:
     """A fresh store with a clock that stands still; its log is not started."""
-    create_store(tmp_path / "store", "test.example", clock)
-    with open_store(tmp_path / "store", clock=clock) as opened:
+    settings = engine.settings(tmp_path / "store" / DATABASE)
+    create_store(tmp_path / "store", "test.example", clock, settings)
+    with open_store(tmp_path / "store", settings, clock) as opened:
         yield opened
 
 

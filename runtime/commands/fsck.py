@@ -139,7 +139,7 @@ def lines(problems: Sequence[Problem], checked: str, shown: int | None) -> list[
 def _database(store: Store, tell: Tell) -> list[Problem]:
     found = Findings(_SENTENCES)
     for line in store.database.damage():
-        found.add("database_damaged", store.database.path.name, line)
+        found.add("database_damaged", store.database.name, line)
     tell("database", 1, 1)
     return found.problems
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -187,9 +186,9 @@ def _entry_of(receipt: bytes) -> bytes:
     return base64.b64decode(json.loads(receipt)["entry"])
 
 
-def test_the_log_holds_whatever_happens(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    store = request.getfixturevalue("store")
-    LogMachine.make_store = type(store).create
+def test_the_log_holds_whatever_happens(store: Any) -> None:
+    make, engine = type(store).create, store.engine
+    LogMachine.make_store = lambda directory: make(directory, engine)
     run_state_machine_as_test(
         LogMachine,
         settings=settings(

@@ -16,6 +16,7 @@ from storage.objects import FilesystemStore, ObjectStore, SealedObjects
 from storage.objects.bucket_store import BucketStore
 from storage.s3 import Bucket
 from storage.tables import audit, idempotency, objects
+from tests.engines import Engine
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.minio import MinioServer
 from tests.storage.faulty_store import FaultyStore, PatientStore
@@ -29,9 +30,9 @@ def at() -> datetime:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, engine: Engine) -> Iterator[Database]:
     """A database with the tables of this room."""
-    opened = Database(tmp_path / "rows.sqlite3", create=True)
+    opened = Database(engine.place(tmp_path / "rows.sqlite3"), create=True)
     with opened.writer_engine.begin() as connection:
         metadata.create_all(connection, tables=[objects, idempotency, audit])
     yield opened

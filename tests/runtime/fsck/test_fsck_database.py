@@ -119,7 +119,7 @@ class Rows:
     def __init__(self, store: Store, ids: dict[str, str]) -> None:
         self.store = store
         self.ids = ids
-        self.driver = sqlite3.connect(store.database.path, isolation_level=None)
+        self.driver = sqlite3.connect(store.database.place, isolation_level=None)
 
     def of(self, table: Table) -> list[Row]:
         """All rows with their `rowid`, and what `SILENT` asks of them."""
@@ -344,7 +344,7 @@ def reopened(store: Store) -> Iterator[Store]:
     """The store as a new process would find it, but for the catalogue, whose loading
     from its files takes longer than all the rest."""
     again = copy.copy(store)
-    with closing(Database(store.database.path)) as database:
+    with closing(Database(store.database.place)) as database:
         again.database = database
         again.ledger = Ledger.open(
             store.data, database=database, vault=store.vault, clock=store.clock

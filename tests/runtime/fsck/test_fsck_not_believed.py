@@ -50,7 +50,7 @@ class Stage:
 
     def __init__(self, office: Any) -> None:
         self.office, self.hall, self.desk, self.ids = office, office.hall, office.desk, office.ids
-        self.driver = sqlite3.connect(office.store.database.path, isolation_level=None)
+        self.driver = sqlite3.connect(office.store.database.place, isolation_level=None)
         self.driver.row_factory = sqlite3.Row
         self.more: list[str] = []  # further things that an attack edits
         self.boss = self.hall.applicant(
