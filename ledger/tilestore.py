@@ -83,11 +83,8 @@ class FilesystemTiles:
         _sync_folder(root.parent.parent)
         return cls(root)
 
+    @device_errors()
     def put(self, blobs: Mapping[TilePath, bytes]) -> None:
-        with device_errors():
-            self._put(blobs)
-
-    def _put(self, blobs: Mapping[TilePath, bytes]) -> None:
         staged: list[tuple[str, int, str, bytes]] = []
         folders: set[Path] = set()
         prefix = f"{self._staging}/{secrets.token_hex(16)}-"
@@ -114,11 +111,8 @@ class FilesystemTiles:
         limit = MAX_BUNDLE_BYTES if path.level is None else FULL_TILE_BYTES
         return self._read(path.text, limit)
 
+    @device_errors()
     def publish(self, checkpoint: bytes) -> None:
-        with device_errors():
-            self._publish(checkpoint)
-
-    def _publish(self, checkpoint: bytes) -> None:
         check_monotone(self.checkpoint(), checkpoint)
         temporary = self._staging / secrets.token_hex(16)
         descriptor = _write_new(str(temporary), checkpoint)

@@ -11,19 +11,21 @@ MIB = 1 << 20
 RESERVE = ".reserve"
 
 
-def free_space(places: Mapping[str, Path]) -> dict[str, int]:
-    """Free bytes for this user, by name of place; places on one disk count once, the first.
-
-    `OSError` if a place is gone: a disk that is no longer mounted, say.
-    """
-    found: dict[str, int] = {}
+def free_space(places: Mapping[str, Path]) -> tuple[dict[str, int], list[str]]:
+    """Free bytes for this user by name of place, and the places that are gone or cannot
+    be read: their disk is no longer mounted, say. Places on one disk count once, the first."""
+    free: dict[str, int] = {}
+    gone: list[str] = []
     seen: set[int] = set()
     for name, path in places.items():
-        device = path.stat().st_dev
-        if device not in seen:
-            seen.add(device)
-            found[name] = shutil.disk_usage(path).free
-    return found
+        try:
+            device = path.stat().st_dev
+            if device not in seen:
+                free[name] = shutil.disk_usage(path).free
+                seen.add(device)
+        except OSError:
+            gone.append(name)
+    return free, gone
 
 
 class Reserve:

@@ -12,6 +12,7 @@ one of them adds up all. Without it a process tells of itself alone.
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -39,6 +40,7 @@ DAMAGE = (
     "tile_corrupt",
 )
 NO_ROUTE = "-"  # what the router matched to nothing
+_OfAll = Literal["mostrecent", "livemin", "livemax"]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 _DISK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
@@ -92,9 +94,15 @@ class Metrics:
         self._denials = counter(
             "denials", "核验未通过的原因", "reasons of denied verifications", "reason"
         )
-        self.ready = gauge("ready", "是否就绪（1 或 0）", "whether the service is ready (1 or 0)")
+        self.ready = gauge(
+            "ready", "是否就绪（1 或 0）", "whether the service is ready (1 or 0)", of_all="livemin"
+        )
         self.missing = gauge(
-            "missing", "就绪所缺的条件（1 或 0）", "what readiness lacks (1 or 0)", "what"
+            "missing",
+            "就绪所缺的条件（1 或 0）",
+            "what readiness lacks (1 or 0)",
+            "what",
+            of_all="livemax",
         )
         self.queue_depth = gauge(
             "log_queue_depth",
@@ -247,14 +255,17 @@ class Metrics:
         self.described.append(Described(f"mianjiao_{name}", kind, labels, zh, en))
         return f"{zh} / {en}"
 
-    def _gauge(self, name: str, zh: str, en: str, *labels: str) -> Gauge:
-        # Every process looks at the same queue and disk: the newest look counts.
+    def _gauge(
+        self, name: str, zh: str, en: str, *labels: str, of_all: _OfAll = "mostrecent"
+    ) -> Gauge:
+        """`of_all`: what counts where processes share their numbers. They look at the same
+        queue and disks, so it is the newest look, unless one bad one must be seen."""
         return Gauge(
             f"mianjiao_{name}",
             self._told("gauge", name, zh, en, labels),
             labels,
             registry=self.registry,
-            multiprocess_mode="mostrecent",
+            multiprocess_mode=of_all,
         )
 
     def _counter(self, name: str, zh: str, en: str, *labels: str) -> Counter:

@@ -22,7 +22,7 @@ from runtime.queue_state import QueueState, queue_state
 from runtime.settings import Settings
 from runtime.unexpected import describe
 from storage.database import Database
-from storage.errors import ObjectMissing, StorageFull
+from storage.errors import ObjectMissing, StorageFailed, StorageFull
 from storage.objects import ObjectStore
 
 log = logging.getLogger("mianjiao.watch")
@@ -38,6 +38,9 @@ WHAT = (DATABASE, OBJECTS, LOG, DISK, QUEUE, CANARY, WATCH)
 # Without these not even reading works.
 FOR_READS = frozenset({DATABASE, OBJECTS, WATCH})
 
+# What cannot work without a folder.
+_OF_PLACE = {"data": DATABASE, "objects": OBJECTS, "log": LOG}
+_FOLDER = "folder_missing"
 _NO_OBJECT = "0" * 32  # a key that no object has
 _OBJECT_LOOKS = 5  # the object store is asked at every fifth look
 STALLED_SECONDS = 10.0
@@ -68,10 +71,13 @@ class Watch:
         reserve: Reserve,
         metrics: Metrics,
         canary: Callable[[], str | None],
+        sequences: bool = True,
         stalled: float = STALLED_SECONDS,
     ) -> None:
         """`places`: folders whose disks must not run full. `canary`: why the last check
-        by writing failed, or None. A look that takes longer than `stalled` seconds hangs."""
+        by writing failed, or None. `sequences`: this process must be writing the log;
+        of one that leaves that to others, or stands by, only what waits is asked. A look
+        that takes longer than `stalled` seconds hangs."""
         self._settings = settings
         self._clock = clock
         self._database = database
@@ -81,6 +87,7 @@ class Watch:
         self._reserve = reserve
         self._metrics = metrics
         self._canary = canary
+        self._sequences = sequences
         self._stalled = stalled
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -88,6 +95,7 @@ class Watch:
         self._began: float | None = None
         self._asked = DATABASE
         self._looks = 0
+        self._told: set[str] = set()
         self._objects_reason: str | None = None
         self.refusal: CodedError | None = None
         """Why writes are refused now; None: they are not."""
@@ -130,7 +138,7 @@ class Watch:
         failure = self._ledger.sequencer.failure
         if failure is not None:
             found[LOG] = reason_of(failure)
-        elif not self._ledger.running:
+        elif self._sequences and not self._ledger.running:
             found[LOG] = "not_started"
         began = self._began
         if began is not None and time.monotonic() - began > self._stalled:
@@ -144,6 +152,7 @@ class Watch:
         self._began = time.monotonic()
         missing: dict[str, str] = {}
         free = self._disks(missing)
+        gone = bool(missing.keys() - {DISK})
         self._take_up_log(free)
         queue = self._queue(missing)
         self._object_store(missing)
@@ -155,25 +164,22 @@ class Watch:
             missing[CANARY] = reason
         if queue.depth >= self._settings.queue_limit:
             missing[QUEUE] = QueueTooDeep.code
-        self.refusal = self._refusal(missing)
-        before, self._look = self._look, Look(missing, queue, free)
+        self.refusal = _refusal(missing, gone)
+        self._look = Look(missing, queue, free)
         self._began = None
-        self._tell(before, queue, free)
+        self._tell(queue, free)
 
     def _disks(self, missing: dict[str, str]) -> dict[str, int]:
         self._asked = DISK
-        try:
-            free = free_space(self._places)
-        except OSError as error:
-            # A folder is gone: its disk is no longer mounted, say.
-            missing[DISK] = "folder_missing" if isinstance(error, FileNotFoundError) else "failed"
-            return {}
+        free, gone = free_space(self._places)
+        for place in gone:
+            missing[_OF_PLACE.get(place, DISK)] = _FOLDER
         low = self._settings.disk_low_mib * MIB
         if DISK in self._look.missing:
             low += self._reserve.size  # so that it does not go back and forth
         if free and min(free.values()) < low:
             missing[DISK] = DiskLow.code
-        elif not self._reserve.held:
+        elif not gone and not self._reserve.held:
             self._reserve.hold()
         return free
 
@@ -222,14 +228,7 @@ class Watch:
         waited = (self._clock.now() - queue.oldest).total_seconds()
         return waited > self._settings.log_late_seconds
 
-    def _refusal(self, missing: Mapping[str, str]) -> CodedError | None:
-        if DISK in missing:
-            return DiskLow(seconds=60)
-        if QUEUE in missing:
-            return QueueTooDeep(seconds=5)
-        return None
-
-    def _tell(self, before: Look, queue: QueueState, free: Mapping[str, int]) -> None:
+    def _tell(self, queue: QueueState, free: Mapping[str, int]) -> None:
         metrics, now = self._metrics, self._clock.now()
         missing = self.missing()
         for what in WHAT:
@@ -243,7 +242,19 @@ class Watch:
         metrics.log_size.set(queue.size)
         for place, space in free.items():
             metrics.disk_free.labels(place).set(space)
-        for what in missing.keys() - before.missing.keys():
+        for what in sorted(missing.keys() - self._told):
             log.warning("missing", extra={"what": what, "reason": missing[what]})
-        for what in before.missing.keys() - missing.keys():
+        for what in sorted(self._told - missing.keys()):
             log.warning("back", extra={"what": what})
+        self._told = set(missing)
+
+
+def _refusal(missing: Mapping[str, str], gone: bool) -> CodedError | None:
+    """Why writes are refused while this is missing; `gone`: a folder is."""
+    if gone:
+        return StorageFailed(problem=_FOLDER)
+    if DISK in missing:
+        return DiskLow(seconds=60)
+    if QUEUE in missing:
+        return QueueTooDeep(seconds=5)
+    return None

@@ -33,6 +33,7 @@ from ledger.service import Ledger, key_path
 from ledger.tables import ledger_heads
 from ledger.tiles import TilePath
 from ledger.tilestore import FilesystemTiles
+from storage.errors import StorageFailed
 
 HERE = Path(__file__).parent
 
@@ -222,7 +223,7 @@ def test_two_sequencers_racing_never_make_two_roots(store: Any) -> None:
                 CheckpointNotMonotone,
                 DatabaseOlderThanLog,
                 LogDiverged,
-                FileNotFoundError,  # the other one swept our staging: the lock prevents that
+                StorageFailed,  # the other one swept our staging: the lock prevents that
             ):
                 continue
 

@@ -125,7 +125,9 @@ def test_before_the_start_nothing_is_ready(data: Path) -> None:
         assert client.get("/health/live").json() == {"status": "live"}
 
 
-def test_a_log_that_stops_is_named_at_once_and_reads_go_on(data: Path) -> None:
+def test_a_log_that_stops_is_named_at_once_and_reads_go_on(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with opened(data, watch_seconds=60) as desk:
         tiles = data / "log" / desk.store.ledger.shard / "tile"
         moved = tiles.rename(data / "gone")
@@ -139,6 +141,11 @@ def test_a_log_that_stops_is_named_at_once_and_reads_go_on(data: Path) -> None:
         assert answer.json()["missing"] == {"log": "storage_failed"}
         assert desk.client.get("/health/ready?of=reads").status_code == 200
         assert desk.client.get("/v1/catalogue/matters").status_code == 200
+        with caplog.at_level("WARNING", "mianjiao.watch"):
+            desk.store.watch.look()
+            desk.store.watch.look()
+        said = [record for record in caplog.records if record.name == "mianjiao.watch"]
+        assert len(said) == 1  # said once, not at every look
         tiles.unlink()
         moved.rename(tiles)
 
@@ -188,11 +195,35 @@ def test_what_hangs_is_named_and_health_answers(data: Path) -> None:
         assert watch.missing() == {}
 
 
+def test_a_process_that_does_not_write_the_log_asks_only_what_waits(data: Path) -> None:
+    with open_store(data, Settings(log_late_seconds=5)) as store:
+        watch = Watch(
+            settings=store.settings,
+            clock=store.clock,
+            database=store.database,
+            objects=store.object_store,
+            ledger=store.ledger,
+            places={"data": data},
+            reserve=Reserve(data, 0),
+            metrics=Metrics(),
+            canary=lambda: None,
+            sequences=False,
+        )
+        watch.look()
+        assert watch.missing() == {}
+        at = store.clock.now() - timedelta(seconds=6)
+        store.database.write(lambda tx: store.ledger.journal.publish(tx, at, "test.entry", {}))
+        watch.look()
+        assert watch.missing() == {"log": "late"}
+
+
 def test_folders_that_are_gone_are_named(data: Path) -> None:
     with opened(data) as desk:
         (data / "objects").rename(data / "elsewhere")
-        assert desk.missing() == {"disk": "folder_missing"}
-        assert desk.send("POST", "/v1/cases", CASE).json()["code"] == "disk_low"
+        assert desk.missing() == {"objects": "folder_missing"}
+        assert desk.ready("reads").json()["missing"] == {"objects": "folder_missing"}
+        refused = desk.open_case()
+        assert (refused.status_code, refused.json()["code"]) == (503, "storage_failed")
         (data / "elsewhere").rename(data / "objects")
         assert desk.missing() == {}
 

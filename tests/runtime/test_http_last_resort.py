@@ -124,17 +124,20 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
     data = tmp_path_factory.mktemp("troubled") / "store"
     create_store(data, "test.example", SystemClock())
     log = Lines()
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(log)
-    root.setLevel(logging.INFO)
+    # Ours too: a command that another test ran may have set a level of its own.
+    loggers = [logging.getLogger(), logging.getLogger("mianjiao")]
+    before = [logger.level for logger in loggers]
+    loggers[0].addHandler(log)
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
     with open_store(data) as store:
         app = build_app(store, Settings())
         trouble(app)
         with threaded(app, bounded_protocol(5)) as port:
             yield Troubled(port, log)
-    root.removeHandler(log)
-    root.setLevel(before)
+    loggers[0].removeHandler(log)
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from runtime.app import build_app
 from runtime.demo import people
 from runtime.metrics import Metrics
 from runtime.settings import Settings
+from runtime.shared_metrics import forget, shared_metrics
 from runtime.store import Store
 from tests.runtime.edge import NAMES, PDF, until
 
@@ -180,32 +181,47 @@ def test_every_metric_is_described_once_in_both_languages() -> None:
 WORKER = """
 import sys
 from runtime.metrics import Metrics
-metrics = Metrics()
-for _ in range(int(sys.argv[1])):
+metrics, count = Metrics(), int(sys.argv[1])
+for _ in range(count):
     metrics.request("/v1/cases", "GET", 200, 0.01, 0, 5, None)
-metrics.queue_depth.set(int(sys.argv[1]))
+metrics.queue_depth.set(count)
+metrics.ready.set(count != 3)
 print(metrics.exposition().decode())
 """
 
 
-def test_processes_that_share_a_folder_are_added_up(tmp_path: Path) -> None:
-    def worker(count: int) -> Samples:
-        done = subprocess.run(
-            [sys.executable, "-c", WORKER, str(count)],
-            cwd=ROOT,
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        return samples(done.stdout)
-
-    assert value(worker(3), "log_queue_depth") == 3
-    both = worker(4)
+def test_processes_that_share_a_folder_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     got = {"route": "/v1/cases", "method": "GET", "status": "200"}
-    assert value(both, "http_request_seconds_count", **got) == 7
-    assert value(both, "http_sent_bytes_total", route="/v1/cases") == 35
-    assert value(both, "log_queue_depth") == 4  # the newest look, not the sum
+    with shared_metrics() as environment:
+
+        def worker(count: int) -> tuple[int, Samples]:
+            process = subprocess.Popen(
+                [sys.executable, "-c", WORKER, str(count)],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            out, _ = process.communicate(timeout=60)
+            assert process.returncode == 0
+            return process.pid, samples(out)
+
+        first, alone = worker(3)
+        assert value(alone, "log_queue_depth") == 3
+        _, both = worker(4)
+        assert value(both, "http_request_seconds_count", **got) == 7
+        assert value(both, "http_sent_bytes_total", route="/v1/cases") == 35
+        assert value(both, "log_queue_depth") == 4  # the newest look, not the sum
+        assert value(both, "ready") == 0  # one that is not ready is seen
+        forget(first, environment)
+        _, later = worker(1)
+        assert value(later, "ready") == 1
+        assert value(later, "http_request_seconds_count", **got) == 8
+        folder = Path(environment["PROMETHEUS_MULTIPROC_DIR"])
+    assert not folder.exists()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "elsewhere")
+    with shared_metrics() as environment:
+        assert environment == {}  # theirs is used
 
 
 def test_what_the_server_refuses_by_itself_is_counted_too(window: Any) -> None:

@@ -99,7 +99,7 @@ def test_names_that_are_none_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_only_secrets_may_come_from_files_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert secrets() == ("metrics_token",)
+    assert secrets() == ("database_url", "metrics_token")
     monkeypatch.setenv("MIANJIAO_QUEUE_LIMIT_FILE", "limit")
     assert refused().code == "setting_unknown"
 

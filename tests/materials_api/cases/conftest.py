@@ -50,7 +50,9 @@ from materials_api.room import MaterialsRoom
 from materials_api.uploads.incoming import Upload, begin_upload, keep_upload
 from parties import Credentials, HolderRef, Parties
 from parties.http.access import Access
+from runtime.metrics import Metrics
 from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
+from runtime.observing import Observing
 from runtime.problems import install
 from storage.database import Database, ReadTx, WriteTx
 from storage.database.metadata import metadata
@@ -394,7 +396,7 @@ def application(hall: Hall, receive: ReceiveLimits) -> FastAPI:
     for module in (uploads_http, cases_http, materials_http, form_http, documents_http, tasks_http):
         app.include_router(module.routes(hall.room, access))
     app.add_middleware(ReceiveTimeout, limits=receive)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, observing=Observing(Metrics()))
     return app
 
 

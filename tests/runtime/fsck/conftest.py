@@ -115,7 +115,9 @@ class Office:
 
 def open_hall(store: Store, clock: FixedClock, folder: Path) -> Hall:
     nobody = Principal("local", Role.OPERATOR)
-    hall = Hall(folder, clock, store.materials, store.credentials, nobody, nobody, nobody, nobody)
+    hall = Hall(
+        folder, clock, None, store.materials, store.credentials, nobody, nobody, nobody, nobody
+    )
     hall.store = store
     hall.window = hall.login(Role.WINDOW, org=HALL, unit="综窗3号", officer="陈晓岚")
     hall.department = hall.login(Role.DEPARTMENT, org=MARKET, officer="林知远")
