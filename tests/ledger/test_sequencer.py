@@ -34,6 +34,8 @@ from ledger.tables import ledger_heads
 from ledger.tiles import TilePath
 from ledger.tilestore import FilesystemTiles
 
+pytestmark = pytest.mark.both_engines
+
 HERE = Path(__file__).parent
 
 
