@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -32,6 +33,8 @@ from ledger.merkle import leaf_hash, verify_consistency
 from ledger.receipts import Evidence, verify_receipt
 from ledger.service import Ledger, key_path
 from ledger.tilestore import FilesystemTiles
+
+pytestmark = pytest.mark.both_engines
 
 
 def _load(name: str) -> ModuleType:

@@ -35,6 +35,8 @@ from ledger.tiles import TilePath
 from ledger.tilestore import FilesystemTiles
 from storage.errors import StorageFailed
 
+pytestmark = pytest.mark.both_engines
+
 HERE = Path(__file__).parent
 
 
