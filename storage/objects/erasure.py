@@ -2,7 +2,8 @@
 
 `registry.erase` and the ledger null the keys inside the business transaction.
 Older pages may still stand in the write-ahead log, so erasure is `pending`
-until the log was emptied. Safe to repeat at any time; run it at every start.
+until the log was emptied. On PostgreSQL, where old versions of rows stay in the
+server's files, it stays pending. Safe to repeat at any time; run it at every start.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ def pending(tx: ReadTx) -> list[str]:
 
 
 def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Erasures:
-    """Delete the ciphertexts of erased objects and empty the write-ahead log.
+    """Delete the ciphertexts of erased objects and see to it that their keys are gone.
 
     The log is emptied even if no object is pending: the ledger erases records
     of its own. Pending stays what a reader's old snapshot still holds; call
