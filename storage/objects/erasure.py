@@ -2,7 +2,8 @@
 
 `registry.erase` and the ledger null the keys inside the business transaction.
 Older pages may still stand in the write-ahead log, so erasure is `pending`
-until the log was emptied. Safe to repeat at any time; run it at every start.
+until the log was emptied. On PostgreSQL, where old versions of rows stay in the
+server's files, it stays pending. Safe to repeat at any time; run it at every start.
 
 Ciphertext that a lock still holds stays where it is: without its key nobody can
 ever read it. It is deleted by the sweep, once the lock has ended.
@@ -43,7 +44,7 @@ def pending(tx: ReadTx) -> list[str]:
 
 
 def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Erasures:
-    """Delete the ciphertexts of erased objects and empty the write-ahead log.
+    """Delete the ciphertexts of erased objects and see to it that their keys are gone.
 
     The log is emptied even if no object is pending: the ledger erases records
     of its own. Pending stays what a reader's old snapshot still holds; call
