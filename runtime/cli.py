@@ -22,6 +22,8 @@ app = App(
 )
 log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log.")
 app.command(log_app)
+keys_app = App(name="keys", help="密钥轮换 / Rotate the key-encryption keys.")
+app.command(keys_app)
 
 Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
 Json = Annotated[
@@ -173,12 +175,36 @@ def token(
     )
 
 
+@keys_app.command
+def rotate(*, data: Data, json: Json = False) -> int:
+    """轮换密钥，使旧备份也打不开已删内容 / Rotate: older copies then open nothing erased."""
+    from runtime.commands.keys import rotate_keys
+
+    return rotate_keys(data, as_json=json)
+
+
+@keys_app.command
+def status(*, data: Data, json: Json = False) -> int:
+    """查看密钥轮换状态 / Which epoch is in force, and what waits for the next rotation."""
+    from runtime.commands.keys import show_keys
+
+    return show_keys(data, as_json=json)
+
+
 @log_app.command
 def checkpoint(*, data: Data) -> int:
     """打印最新检查点 / Print the newest signed checkpoint."""
     from runtime.commands.log import print_checkpoint
 
     return print_checkpoint(data)
+
+
+@log_app.command
+def remember(*, data: Data) -> int:
+    """重建记住日志头的文件 / Make the file that remembers the head anew."""
+    from runtime.commands.log import remember as run
+
+    return run(data)
 
 
 @log_app.command

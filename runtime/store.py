@@ -18,8 +18,9 @@ from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock, time_text
-from ledger.errors import LogMissing
+from ledger.errors import HighWaterExists, LogMissing
 from ledger.heads import newest_shard
+from ledger.high_water import HighWaterFile
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
@@ -84,6 +85,7 @@ class Store:
             vault=self.vault,
             clock=clock,
             interval=settings.batch_interval_ms / 1000,
+            memory=head_memory(settings),
         )
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
@@ -203,10 +205,15 @@ class Store:
         sweep(
             self.database,
             self.object_store,
+            self.vault,
             at,
             older_than=timedelta(hours=self.settings.sweep_hours),
             release=release_uploads,
         )
+
+    def finish_erasures(self) -> None:
+        """Take pending erasures as far as they go now."""
+        continue_erasures(self.materials, self.clock.now())
 
     def snapshot(self) -> StoreState:
         """What the front page shows (a `PortalState`); cheap however much there is."""
@@ -262,6 +269,12 @@ def database_place(data: Path, settings: Settings) -> Path | URL:
     return parse_url(settings.database_url.get_secret_value())
 
 
+def head_memory(settings: Settings) -> HighWaterFile | None:
+    """Where the newest head is remembered outside of the store, if the settings say so."""
+    file = settings.high_water_file
+    return None if file is None else HighWaterFile(data_path(file))
+
+
 def create_store(
     data: Path, name: str, clock: Clock | None = None, settings: Settings | None = None
 ) -> None:
@@ -279,6 +292,9 @@ def create_store(
     place = database_place(data, settings)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise StoreExists(path=str(data))
+    memory = head_memory(settings)
+    if memory is not None and Path(memory.name).exists():
+        raise HighWaterExists(path=memory.name)
     if isinstance(place, URL):
         _refuse_another(place)
     data.mkdir(parents=True, exist_ok=True)
@@ -289,7 +305,7 @@ def create_store(
     database = Database(place, create=True)
     try:
         upgrade(database.writer_engine)
-        Ledger.create(
+        ledger = Ledger.create(
             data,
             database=database,
             vault=vault,
@@ -297,6 +313,8 @@ def create_store(
             name=name,
             shard=str(clock.now().year),
         )
+        if memory is not None:
+            memory.create(ledger.signed_checkpoint().encode())
     finally:
         database.close()
     with open_store(data, settings, clock) as store:
