@@ -120,6 +120,31 @@ def fsck(*, data: Data, json: Json = False) -> int:
 
 
 @app.command
+def backup(
+    *,
+    data: Annotated[
+        Path | None, Parameter(name="--data", help="数据目录 / Folder of the store.")
+    ] = None,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="备份目录 / Folder of the backup.")
+    ] = None,
+    check: Annotated[
+        Path | None, Parameter(name="--check", help="只检查此备份 / Only check this backup.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """备份（不含密钥），可在服务运行时进行 / Back up, without keys; also while serving."""
+    from runtime.commands import backup as run
+
+    if check is not None and data is None and output is None:
+        return run.check(check, as_json=json)
+    if check is not None or data is None or output is None:
+        print("mianjiao backup --data DIR -o BACKUP | --check BACKUP", file=sys.stderr)
+        return 2
+    return run.back_up(data, output, as_json=json)
+
+
+@app.command
 def export(
     case: Annotated[str, Parameter(help="案件编号或编码 / Case id or number.")],
     /,
