@@ -145,6 +145,31 @@ def backup(
 
 
 @app.command
+def restore(
+    *,
+    data: Annotated[Path, Parameter(name="--data", help="新目录 / A new folder for the store.")],
+    from_: Annotated[Path, Parameter(name="--from", help="备份目录 / Folder of the backup.")],
+    keys: Annotated[Path, Parameter(name="--keys", help="密钥目录 / Folder of the keys.")],
+    log: Annotated[
+        Path | None, Parameter(name="--log", help="最新日志的副本 / Newest copy of the log.")
+    ] = None,
+    backup_is_newest: Annotated[
+        bool,
+        Parameter(
+            name="--backup-is-newest",
+            negative="",
+            help="备份后没有发布过新内容 / Nothing was published after the backup.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """从备份恢复 / Restore from a backup; names what was lost."""
+    from runtime.commands.restore import restore_store
+
+    return restore_store(data, from_, keys, log, is_newest=backup_is_newest, as_json=json)
+
+
+@app.command
 def export(
     case: Annotated[str, Parameter(help="案件编号或编码 / Case id or number.")],
     /,

@@ -40,7 +40,7 @@ from portal.state import CheckpointState, StoreState
 from runtime.canary import Canary
 from runtime.counts import KeptCounts
 from runtime.disk import Reserve
-from runtime.errors import ClockBehind, StoreExists, StoreMissing
+from runtime.errors import ClockBehind, RestoreUnfinished, StoreExists, StoreMissing
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.queue_state import queue_state, signed_at
@@ -62,6 +62,7 @@ LOG = "log"
 KEYS = "keys"
 VAULT = "vault.json"
 EXPORTS = "exports"
+RESTORING = "restore-unfinished.json"
 SWEEP_SECONDS = 600
 
 
@@ -343,6 +344,8 @@ def open_store(
     """
     data = data_path(data)
     settings = settings or read_settings()
+    if (data / RESTORING).exists():
+        raise RestoreUnfinished(path=str(data))
     if not (data / DATABASE).is_file() and not (data / KEYS).is_dir():
         raise StoreMissing(path=str(data))
     database = Database(database_place(data, settings))
