@@ -57,11 +57,12 @@ class HighWaterFile:
         self.remember(checkpoint)
 
     def read(self) -> SignedCheckpoint:
-        try:
-            with device_errors(), self._path.open("rb") as file:
-                data = file.read(_MAX_BYTES)
-        except FileNotFoundError:
-            raise HighWaterMissing(path=self.name) from None
+        with device_errors():
+            try:
+                with self._path.open("rb") as file:
+                    data = file.read(_MAX_BYTES)
+            except FileNotFoundError:
+                raise HighWaterMissing(path=self.name) from None
         try:
             return parse_checkpoint(data)
         except (NoteMalformed, CheckpointMalformed) as error:

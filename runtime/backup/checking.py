@@ -33,9 +33,8 @@ def check_backup(folder: Path, tell: Tell) -> tuple[Manifest, list[str]]:
     manifest = read_manifest(folder)
     problems = [f"objects/{key}: damaged when the backup was made" for key in manifest.damaged]
     key = VerifierKey.parse(manifest.vkey)
-    problems += _rows(folder, manifest)
-    if not problems or manifest.damaged:
-        problems += _objects(folder, manifest, tell)
+    rows = _rows(folder, manifest)
+    problems += rows or _objects(folder, manifest, tell)
     for tree in manifest.log:
         problems += _log(folder, manifest, tree, key, tell)
     return manifest, problems

@@ -166,15 +166,14 @@ def _newest(
     if memory is None and sources.newest_log is None and not sources.is_newest:
         raise NewestLogUnknown()
     found: list[tuple[LogReader, SignedCheckpoint]] = []
-    folders = [sources.backup / LOG / shard]
     if sources.newest_log is not None:
         inner = sources.newest_log / shard
-        folders.append(inner if inner.is_dir() else sources.newest_log)
-    for folder in folders:
-        tiles = FilesystemTiles(folder)
-        reader = LogReader(tiles, shard, key)
-        signed = check_log(reader, tiles, lambda done, total: tell("verify", done, total))
-        found.append((reader, signed))
+        found.append(_verified(inner if inner.is_dir() else sources.newest_log, shard, key, tell))
+    try:
+        found.append(_verified(sources.backup / LOG / shard, shard, key, tell))
+    except CodedError:
+        if not found:  # another one, verified whole, takes its place
+            raise
     reader, signed = max(found, key=lambda one: one[1].checkpoint.size)
     known = [one[1].checkpoint for one in found]
     if memory is not None:
@@ -195,6 +194,14 @@ def _newest(
     if head.size > signed.checkpoint.size or reader.root(head.size).hex() != head.root:
         raise BackupInvalid(reason="the rows' head is no prefix of the log")
     return reader, signed
+
+
+def _verified(
+    folder: Path, shard: str, key: VerifierKey, tell: Tell
+) -> tuple[LogReader, SignedCheckpoint]:
+    tiles = FilesystemTiles(folder)
+    reader = LogReader(tiles, shard, key)
+    return reader, check_log(reader, tiles, lambda done, total: tell("verify", done, total))
 
 
 def _claim(data: Path, settings: Settings, manifest: Manifest) -> None:
