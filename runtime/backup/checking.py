@@ -1,6 +1,5 @@
 """`mianjiao backup --check`: every byte of a backup against its manifest, without keys."""
 
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,8 +17,9 @@ from ledger.tilestore import FilesystemTiles
 from runtime.backup.errors import BackupInvalid
 from runtime.backup.folder import LOG, OBJECTS, digest_file, read_manifest
 from runtime.backup.manifest import Manifest, Tree
-from runtime.backup.rows import StoredBytes, kept_objects, open_rows
+from runtime.backup.rows import kept_objects, open_rows
 from storage.objects import FilesystemStore
+from storage.objects.copying import matches
 
 Tell = Callable[[str, int, int], None]
 _THREADS = 4
@@ -48,19 +48,6 @@ def require_rows(folder: Path, manifest: Manifest) -> Path:
     if digest_file(path) != (manifest.rows_bytes, manifest.rows_sha256):
         raise BackupInvalid(reason=f"{manifest.rows_file} is not what the manifest says")
     return path
-
-
-def matches(store: FilesystemStore, one: StoredBytes) -> bool:
-    """Whether the stored ciphertext is what its row says."""
-    digest = hashlib.sha256()
-    size = 0
-    try:
-        for block in store.read(one.key):
-            digest.update(block)
-            size += len(block)
-    except CodedError:
-        return False
-    return (size, digest.digest()) == (one.size, one.sha256)
 
 
 def _rows(folder: Path, manifest: Manifest) -> list[str]:

@@ -4,7 +4,6 @@ What is erased while the backup runs may be gone before it was copied: then the 
 taken again. Key material is never part of a backup (ADR 0011).
 """
 
-import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +21,11 @@ from migrations.revision import HEAD
 from runtime.backup.errors import BackupChanging, BackupOfAnother, BackupSpace
 from runtime.backup.folder import LOG, OBJECTS, digest_file, put_file, read_manifest, writing
 from runtime.backup.manifest import MANIFEST, Manifest, Tree
-from runtime.backup.rows import StoredBytes, kept_objects, key_epochs, open_rows, write_rows
+from runtime.backup.rows import kept_objects, key_epochs, open_rows, write_rows
 from runtime.store import Store
-from storage.errors import ObjectCorrupt, ObjectMissing
+from storage.errors import ObjectMissing
 from storage.objects import FilesystemStore
+from storage.objects.copying import StoredBytes, copy_object
 from storage.tables import objects
 
 MIB = 1 << 20
@@ -104,25 +104,7 @@ def _copy_objects(
     missing: list[str] = []
 
     def copy(one: StoredBytes) -> bool:
-        writer = target.create(one.key)
-        digest = hashlib.sha256()
-        size = 0
-        try:
-            for block in store.object_store.read(one.key):
-                digest.update(block)
-                size += len(block)
-                writer.write(block)
-        except (ObjectMissing, ObjectCorrupt):
-            writer.abort()
-            return False
-        except BaseException:
-            writer.abort()
-            raise
-        if (size, digest.digest()) != (one.size, one.sha256):
-            writer.abort()
-            return False
-        writer.commit()
-        return True
+        return copy_object(store.object_store, target, one)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="backup") as pool:
         for done, (one, whole) in enumerate(zip(new, pool.map(copy, new), strict=True), start=1):

@@ -4,7 +4,6 @@ The folder is marked until all is done, and a marked folder is not opened: a res
 that was cut off is started again, and nothing is ever signed by half a store.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from ledger.reader import LogReader
 from ledger.service import key_path, log_path
 from ledger.tilestore import FilesystemTiles
 from materials_api.restored import honour
-from runtime.backup.checking import matches, require_rows
+from runtime.backup.checking import require_rows
 from runtime.backup.errors import (
     BackupInvalid,
     BackupKeysDestroyed,
@@ -39,7 +38,7 @@ from runtime.backup.errors import (
 )
 from runtime.backup.folder import LOG, OBJECTS, put_file, read_manifest
 from runtime.backup.manifest import Manifest
-from runtime.backup.rows import StoredBytes, kept_objects, open_rows
+from runtime.backup.rows import kept_objects, open_rows
 from runtime.settings import Settings
 from runtime.store import (
     EXPORTS,
@@ -56,6 +55,7 @@ from storage.database.transfer import continue_numbers, copy_all
 from storage.errors import VaultInvalid, VaultMissing
 from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore
+from storage.objects.copying import copy_object, matches
 
 REPORT = "restore-report.json"
 LOCAL = Principal(subject="local", role=Role.OPERATOR)
@@ -259,28 +259,11 @@ def _copy_objects(backup: Path, data: Path, manifest: Manifest, tell: Tell) -> t
     with open_rows(backup / manifest.rows_file) as rows:
         for page in kept_objects(rows):
             for one in page:
-                if not matches(target, one) and not _copy_object(source, target, one):
+                if not matches(target, one) and not copy_object(source, target, one):
                     damaged.append(one.key)
                 done += 1
                 tell("objects", done, manifest.objects)
     return tuple(damaged)
-
-
-def _copy_object(source: FilesystemStore, target: FilesystemStore, one: StoredBytes) -> bool:
-    writer = target.create(one.key)
-    digest = hashlib.sha256()
-    try:
-        for block in source.read(one.key):
-            digest.update(block)
-            writer.write(block)
-        if digest.digest() != one.sha256:
-            return False
-        writer.commit()
-    except CodedError:
-        return False
-    finally:
-        writer.abort()
-    return True
 
 
 def _load_rows(database: Database, rows_path: Path, tell: Tell) -> None:

@@ -3,24 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from sqlalchemy import Engine, create_engine, event, func, select
 
 from ledger.tables import ledger_entries
 from storage.database import Database, ReadTx, WriteTx
 from storage.database.transfer import Tell, copy_all
+from storage.objects.copying import StoredBytes
 from storage.tables import objects
 
 PAGE = 500
-
-
-class StoredBytes(NamedTuple):
-    """An object as its row describes its ciphertext."""
-
-    key: str
-    size: int
-    sha256: bytes
 
 
 def write_rows(database: Database, path: Path, tell: Tell) -> dict[str, int]:
