@@ -45,6 +45,10 @@ format: .venv/dev.stamp ## Put the code into ruff's form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+.PHONY: servers
+servers: ## Build the real servers that tests use into a cache of yours (some minutes, once)
+	@scripts/servers/minio.sh
+
 .PHONY: bench
 bench: .venv/dev.stamp ## Measure the figures of the release, print a table, write JSON
 	@$(BIN)/python -m benchmarks $(ARGS)

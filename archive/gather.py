@@ -61,7 +61,7 @@ def gather(room: MaterialsRoom, tx: ReadTx, case_id: str) -> Gathered:
     checked = _verifications(room, tx, case_id)
     materials, erased = _materials(room, tx, case_id, checked)
     documents = tuple((row, _of_document(room, tx, row)) for row in documents_of(tx, case_id))
-    held = _licenses(room, tx, case_id, checked)
+    held = _licenses(room, tx, case, checked)
     grants = _grants(room, tx, case_id, checked)
     return Gathered(
         case=case,
@@ -189,12 +189,16 @@ def _answers(room: MaterialsRoom, tx: ReadTx, checked: Sequence[GatheredVerifica
 
 
 def _licenses(
-    room: MaterialsRoom, tx: ReadTx, case_id: str, checked: Sequence[GatheredVerification]
+    room: MaterialsRoom, tx: ReadTx, case: CaseView, checked: Sequence[GatheredVerification]
 ) -> tuple[GatheredLicense, ...]:
-    """The licences that the case issued, then those that it used."""
+    """The licences that the case issued, then those that it used.
+
+    Any body may name any case as the source of its licence: only those of the
+    department that decided the case are its results.
+    """
     issued = tx.all(
         select(licenses.c.license_id)
-        .where(licenses.c.source_case == case_id)
+        .where(licenses.c.source_case == case.case_id, licenses.c.issuer == case.department)
         .order_by(licenses.c.created_at, licenses.c.license_id)
     )
     results = [row["license_id"] for row in issued]

@@ -6,10 +6,12 @@ put in place. A failure before the record leaves nothing.
 """
 
 import errno
+import fcntl
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -125,14 +127,46 @@ def export_to_store(
 
 
 def clear_unfinished(room: ArchiveRoom) -> int:
-    """Remove what a killed process left in the store's own export folder; how many.
+    """Remove what killed processes left in the store's own export folder; how many.
 
-    For the start of the one process that serves the store: it holds readable files.
+    It holds readable files. What a living process builds is locked, and stays.
     """
     left = list(room.exports.glob(".exp_*.part")) if room.exports.is_dir() else []
+    removed = 0
     for folder in left:
-        shutil.rmtree(folder, ignore_errors=True)
-    return len(left)
+        with suppress(OSError), _claim(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+@contextmanager
+def _claim(folder: Path) -> Iterator[None]:
+    """Hold the folder against other processes; `BlockingIOError` if one holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _workplace(root: Path) -> Iterator[None]:
+    """Make `root`, claimed before it has the name by which leftovers are known; remove it
+    at the end."""
+    unnamed = root.with_suffix(".new")
+    try:
+        unnamed.mkdir(mode=0o700)
+    except OSError as error:
+        raise TargetUnusable(reason=error.strerror or "mkdir failed") from error
+    try:
+        with _claim(unnamed):
+            unnamed.rename(root)
+            yield
+    finally:
+        shutil.rmtree(unnamed, ignore_errors=True)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @contextmanager
@@ -140,8 +174,9 @@ def _built(room: ArchiveRoom, case_id: str, folder: Path, progress: Progress) ->
     """Build and check in a temporary folder below `folder`; it is gone afterwards."""
     at = room.materials.clock.now()
     export_id = new_id(IdKind.EXPORT)
-    root = folder / f".{export_id}.part"
-    try:
+    place = folder / f".{export_id}.part"
+    root = place / "package"
+    with _workplace(place):
         gathered = _settled(room, case_id)
         missing = check_complete(gathered.completeness)
         if missing:
@@ -167,8 +202,6 @@ def _built(room: ArchiveRoom, case_id: str, folder: Path, progress: Progress) ->
         progress("check", 0, total)
         _check_own(room, root)
         yield Built(export_id, at, root, gathered, checkpoint, summary)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def _settled(room: ArchiveRoom, case_id: str) -> Gathered:

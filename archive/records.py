@@ -111,7 +111,7 @@ def record_export(
             "object_key": object_key,
         },
     )
-    tx.insert_many(insert(uses), _uses(principal, built, entry.entry_id))
+    tx.insert_many(uses, _uses(principal, built, entry.entry_id))
     audit.note(
         tx,
         built.at,

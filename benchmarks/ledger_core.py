@@ -27,6 +27,7 @@ from ledger.reader import LogReader
 from ledger.service import Ledger
 from ledger.tiles import TilePath
 from ledger.tilestore import FilesystemTiles
+from runtime.interpreter import settle
 from storage.database import Database, WriteTx
 from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
@@ -63,8 +64,10 @@ def durable(scratch: Path, batches: int = BATCHES, size: int = BATCH) -> float:
     """Entries a second from record to published checkpoint, in batches, all durable.
 
     One thread seals the next batch while the database commits the last one and
-    the sequencer works in the background: what a bulk collection does.
+    the sequencer works in the background: what a bulk collection does, with its
+    settings of the interpreter.
     """
+    settle()
     with_ledger = _Store(scratch / "durable")
     log, clock = with_ledger.ledger, with_ledger.clock
     bodies = [_batch(size) for _ in range(batches)]

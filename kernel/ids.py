@@ -33,6 +33,7 @@ class IdKind(StrEnum):
     REQUEST = "req"
     PARTY_EVENT = "evt"
     REGISTER_FACT = "fct"
+    CANARY = "cny"
 
 
 def new_id(kind: IdKind) -> str:

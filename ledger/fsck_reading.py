@@ -16,9 +16,18 @@ from ledger.problems import Problem
 from ledger.records import Row
 from ledger.tables import ledger_entries
 from storage.database import Database, ReadTx
+from storage.errors import RowUnreadable
 
 # What reading a damaged row raises, besides the coded errors of engine and ledger.
-UNREADABLE = (SQLAlchemyError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
+UNREADABLE = (
+    SQLAlchemyError,
+    RowUnreadable,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+)
 PAGE = 500
 
 _SENTENCES = {

@@ -19,9 +19,10 @@ from ledger.records import OpenedRecord, open_row
 from ledger.tables import ledger_entries
 from ledger.tiles import tile_width
 from storage.database import Database
+from storage.errors import RowUnreadable
 from storage.keyvault import KeyVault
 
-_UNREADABLE = (SQLAlchemyError, ValueError, TypeError, OverflowError)
+_UNREADABLE = (SQLAlchemyError, RowUnreadable, ValueError, TypeError, OverflowError)
 _PAGE = 256
 _placed = (
     select(

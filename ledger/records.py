@@ -27,7 +27,7 @@ from ledger.reader import Inclusion, LogReader
 from ledger.tables import ledger_entries
 from storage.database import ReadTx
 from storage.database.prepared import Prepared
-from storage.errors import KeyMissing, ObjectCorrupt
+from storage.errors import KeyMissing, ObjectCorrupt, RowUnreadable
 from storage.keyvault import KeyVault, WrappedKey
 
 Row: TypeAlias = RowMapping | Mapping[str, Any]
@@ -106,7 +106,7 @@ class Records:
     ) -> list[OpenedRecord]:
         try:
             rows: Sequence[Row] = statement.all(tx, parameters)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RowUnreadable) as error:
             # A damaged row holds what no column type can read.
             raise RecordCorrupt(
                 entry=parameters.get("entry_id"), reason="the row cannot be read"

@@ -44,7 +44,7 @@ class Sequencer:
     """Writes one shard. One at a time: see `lock` and `heads`.
 
     `recover` first, then any number of `round`s. After an exception every call
-    raises `LedgerStopped` with the reason.
+    raises `LedgerStopped` with the reason, until `restart`.
     """
 
     def __init__(
@@ -79,9 +79,25 @@ class Sequencer:
         """
         return self._guarded(lambda: self._recover(at))
 
+    def restart(self) -> None:
+        """Forget everything, as a new process would; `recover` comes next."""
+        with self._mutex:
+            self._failure = None
+            self._head = None
+            self._tail = Tail(0)
+
     def round(self, at: datetime) -> int:
         """Sequence and publish what waits, at most `MAX_BATCH` entries; how many."""
         return self._guarded(lambda: self._round(at))
+
+    def check(self, held: Callable[[], None]) -> None:
+        """Ask `held` whether this process may still write; what it raises is the failure."""
+
+        def ask() -> int:
+            held()
+            return 0
+
+        self._guarded(ask)
 
     def _guarded(self, work: Callable[[], int]) -> int:
         with self._mutex:

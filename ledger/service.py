@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ledger.errors import (
 from ledger.journal import Journal
 from ledger.keys import create_key_file, open_key_file
 from ledger.leaves import OPENED
-from ledger.lock import FileLock
+from ledger.lock import SequencerLock, lock_of
 from ledger.notes import NoteSigner, is_key_name
 from ledger.reader import LogReader
 from ledger.receipts import build_receipt
@@ -56,7 +56,7 @@ class Ledger:
         vault: KeyVault,
         tiles: TileStore,
         signers: Sequence[NoteSigner],
-        lock: FileLock,
+        lock: SequencerLock,
         clock: Clock,
         shard: str,
         interval: float = INTERVAL,
@@ -110,7 +110,7 @@ class Ledger:
             vault=vault,
             tiles=tiles,
             signers=[signer],
-            lock=FileLock(lock_path(directory, shard)),
+            lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
         )
@@ -160,7 +160,7 @@ class Ledger:
             vault=vault,
             tiles=tiles,
             signers=[signer],
-            lock=FileLock(lock_path(directory, shard)),
+            lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
             interval=interval,
@@ -172,6 +172,11 @@ class Ledger:
         """Compare, recover, and sequence in the background. Raises what recovery raises."""
         self._worker.start()
 
+    def stand_by(self) -> None:
+        """Sequence in the background as soon as no other process does, taking over when
+        it ends. Raises nothing: what recovery raises is the sequencer's `failure`."""
+        self._worker.stand_by()
+
     def stop(self) -> None:
         """Publish what waits and stop the background thread."""
         self._worker.stop()
@@ -181,9 +186,25 @@ class Ledger:
         """Publish all that waits, in this thread, for commands that do not `start`."""
         return self._worker.once(at)
 
+    def restart(self) -> None:
+        """After the sequencer stopped: take over and recover, as a new process would. For
+        failures whose cause is gone (a full disk); raises what recovery raises."""
+        self._worker.stop()
+        self.sequencer.restart()
+        self._worker.start()
+
+    def observe_rounds(self, observe: Callable[[int, float], None]) -> None:
+        """Have every round told that gives entries a place: how many, in how many seconds."""
+        self._worker.observe = observe
+
     @property
     def running(self) -> bool:
         return self._worker.running and self.sequencer.failure is None
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process writes the log now, and does not stand by."""
+        return self._worker.leading and self.sequencer.failure is None
 
     def require_running(self) -> None:
         """`LedgerStopped` with the reason, unless the log is being written."""
@@ -210,7 +231,7 @@ class Ledger:
 
     def signed_checkpoint(self) -> SignedCheckpoint:
         """The newest published checkpoint, verified."""
-        return self.reader.published() if self.running else self.reader.refresh()
+        return self.reader.published() if self.leading else self.reader.refresh()
 
     def checkpoint(self) -> Checkpoint:
         return self.signed_checkpoint().checkpoint

@@ -11,6 +11,7 @@ from ledger.checkpoints import parse_checkpoint
 from ledger.errors import CheckpointNotMonotone, LogExists, LogMissing, TileCorrupt, TileMissing
 from ledger.tiles import FULL_TILE_BYTES, MAX_BUNDLE_BYTES, TilePath
 from storage.errors import ImmutableConflict
+from storage.objects.durable_file import device_errors
 
 CHECKPOINT = "checkpoint"
 _SYNCERS = 8
@@ -27,7 +28,7 @@ class TileStore(Protocol):
     The checkpoint is the one mutable blob. Replacing it is atomic and durable,
     and never goes back: a smaller size, or the same size with another root, is
     `CheckpointNotMonotone`. Reading is safe from many threads; only the
-    sequencer writes.
+    sequencer writes. Devices fail as `StorageFull` and `StorageFailed`.
     """
 
     def put(self, blobs: Mapping[TilePath, bytes]) -> None: ...
@@ -82,6 +83,7 @@ class FilesystemTiles:
         _sync_folder(root.parent.parent)
         return cls(root)
 
+    @device_errors()
     def put(self, blobs: Mapping[TilePath, bytes]) -> None:
         staged: list[tuple[str, int, str, bytes]] = []
         folders: set[Path] = set()
@@ -109,14 +111,9 @@ class FilesystemTiles:
         limit = MAX_BUNDLE_BYTES if path.level is None else FULL_TILE_BYTES
         return self._read(path.text, limit)
 
+    @device_errors()
     def publish(self, checkpoint: bytes) -> None:
-        offered = parse_checkpoint(checkpoint).checkpoint
-        published = self.checkpoint()
-        if published is not None:
-            current = parse_checkpoint(published).checkpoint
-            same = current.size == offered.size and current.root == offered.root
-            if current.size > offered.size or (current.size == offered.size and not same):
-                raise CheckpointNotMonotone(published=current.size, offered=offered.size)
+        check_monotone(self.checkpoint(), checkpoint)
         temporary = self._staging / secrets.token_hex(16)
         descriptor = _write_new(str(temporary), checkpoint)
         try:
@@ -177,6 +174,16 @@ class FilesystemTiles:
         if len(data) > limit:
             raise TileCorrupt(path=name, reason="longer than any such blob")
         return data
+
+
+def check_monotone(published: bytes | None, offered: bytes) -> None:
+    """`CheckpointNotMonotone` unless `offered` may replace `published`."""
+    new = parse_checkpoint(offered).checkpoint
+    if published is None:
+        return
+    current = parse_checkpoint(published).checkpoint
+    if current.size > new.size or (current.size == new.size and current.root != new.root):
+        raise CheckpointNotMonotone(published=current.size, offered=new.size)
 
 
 def _staging(root: Path) -> Path:

@@ -1,34 +1,56 @@
 """The background thread that runs the sequencer: woken by commits, at most ten rounds a second."""
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 from kernel.clock import Clock
-from ledger.lock import FileLock
-from ledger.sequencer import MAX_BATCH, Sequencer
+from ledger.errors import SequencerBusy, SequencerLost
+from ledger.lock import SequencerLock
+from ledger.sequencer import MAX_BATCH, Sequencer, reason_of
+from storage.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull
 
 INTERVAL = 0.1  # seconds between the starts of two rounds
 LOOK_AGAIN = 1.0  # seconds after which entries of other processes are looked for
+STAND_BY = 1.0  # seconds between two tries to take over
+# What passes by itself: afterwards the sequencer starts anew and recovers.
+_PASSING = (DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull)
+
+_log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Runs rounds until `stop`, or until the sequencer fails; then `failure` says why."""
+    """Runs rounds until `stop`, or until the sequencer fails; then its `failure` says why.
+
+    The lock is asked before each round, and given back once the sequencer failed,
+    so that another process can take over. A failure of the database's connection,
+    or of the lock alone, passes: this process then stands by, and recovers.
+    """
 
     def __init__(
-        self, sequencer: Sequencer, lock: FileLock, clock: Clock, interval: float = INTERVAL
+        self, sequencer: Sequencer, lock: SequencerLock, clock: Clock, interval: float = INTERVAL
     ) -> None:
         self._sequencer = sequencer
         self._lock = lock
         self._clock = clock
         self._interval = interval
+        self.observe: Callable[[int, float], None] = _unobserved
+        """Told after each round that wrote: how many entries, and how many seconds it took."""
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._leading = False
 
     @property
     def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def leading(self) -> bool:
+        """Whether this process writes the log now; False while it stands by."""
+        return self._leading
 
     def wake(self) -> None:
         """Something was committed. Never blocks, never fails."""
@@ -36,16 +58,15 @@ class Worker:
 
     def start(self) -> None:
         """Take the lock, recover, and run. Raises what those raise."""
-        self._lock.acquire()
-        try:
-            self._sequencer.recover(self._clock.now())
-        except BaseException:
-            self._lock.release()
-            raise
-        self._stopping.clear()
-        self._woken.set()
-        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
-        self._thread.start()
+        self._lead()
+        self._begin()
+
+    def stand_by(self) -> None:
+        """Run as soon as no other process does: at once, or when it ends.
+
+        What recovery raises then ends the thread and is the sequencer's `failure`.
+        """
+        self._begin()
 
     def stop(self) -> None:
         """Publish what waits, then end the thread and release the lock."""
@@ -68,22 +89,77 @@ class Worker:
         finally:
             self._lock.release()
 
+    def _lead(self) -> None:
+        self._lock.acquire()
+        try:
+            self._sequencer.recover(self._clock.now())
+        except BaseException:
+            self._lock.release()
+            raise
+        self._leading = True
+
+    def _begin(self) -> None:
+        self._stopping.clear()
+        self._woken.set()
+        self._thread = threading.Thread(target=self._run, name="sequencer", daemon=True)
+        self._thread.start()
+
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._woken.wait(LOOK_AGAIN)
-            self._woken.clear()
-            begun = time.monotonic()
-            if not self._rounds():
+            if not self._leading:
+                self._try_to_lead()
+            if self._leading:
+                self._run_rounds()
+            if not self._passes():
                 return
-            # Let commits gather, so that a busy log signs ten times a second.
-            self._stopping.wait(max(0.0, begun + self._interval - time.monotonic()))
-        self._rounds()
+            self._stopping.wait(STAND_BY)
+
+    def _try_to_lead(self) -> None:
+        self._sequencer.restart()
+        try:
+            self._lead()
+        except (SequencerBusy, *_PASSING):
+            pass  # and is tried again
+        except BaseException as error:  # noqa: BLE001 - the sequencer keeps it as its failure
+            _log.warning("the log was not taken over: %s", reason_of(error))
+
+    def _passes(self) -> bool:
+        """Whether the sequencer, if it failed, can be started anew."""
+        failure = self._sequencer.failure
+        if isinstance(failure, SequencerLost):
+            return failure.details["step"] == "lock"
+        return failure is None or isinstance(failure, _PASSING)
+
+    def _run_rounds(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._woken.wait(LOOK_AGAIN)
+                self._woken.clear()
+                begun = time.monotonic()
+                if not self._rounds():
+                    return
+                # Let commits gather, so that a busy log signs ten times a second.
+                self._stopping.wait(max(0.0, begun + self._interval - time.monotonic()))
+            self._rounds()
+        finally:
+            self._leading = False
+            self._lock.release()
 
     def _rounds(self) -> bool:
         """Rounds until nothing more than one batch waits; False once the sequencer failed."""
         try:
-            while self._sequencer.round(self._clock.now()) == MAX_BATCH:
-                pass
-        except BaseException:  # noqa: BLE001 - the sequencer keeps it as its failure
+            count = MAX_BATCH
+            while count == MAX_BATCH:
+                self._sequencer.check(self._lock.check)
+                begun = time.monotonic()
+                count = self._sequencer.round(self._clock.now())
+                if count:
+                    self.observe(count, time.monotonic() - begun)
+        except BaseException as error:  # noqa: BLE001 - the sequencer keeps it as its failure
+            _log.warning("the log stopped: %s", reason_of(error))
             return False
         return True
+
+
+def _unobserved(entries: int, seconds: float) -> None:
+    """Nobody asked."""

@@ -1,5 +1,6 @@
 """What every use case of this room works with, wired once by `runtime`."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kernel.clock import Clock
@@ -14,12 +15,17 @@ from storage.keyvault import KeyVault
 from storage.objects import SealedObjects
 
 
+def _unobserved(outcome: str, reasons: Iterable[str]) -> None:
+    """Nobody asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class MaterialsRoom:
     """The room's parts. Safe to share between threads, as each part is.
 
     `vault` keys hashes that must not be guessable from a copy of the database:
-    remembered request bodies and rows of an import.
+    remembered request bodies and rows of an import. `decided` is told the outcome
+    and the reason codes of each verification that was recorded.
     """
 
     clock: Clock
@@ -32,3 +38,4 @@ class MaterialsRoom:
     license_source: LicenseSource
     catalogue: Catalogue
     limits: Limits
+    decided: Callable[[str, Iterable[str]], None] = _unobserved

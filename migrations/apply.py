@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
 from migrations.errors import MigrationMissing, MigrationUnknown
 
@@ -39,13 +39,13 @@ def head() -> str:
     return revision
 
 
-def current(database: Engine | str) -> str | None:
+def current(database: Engine | URL | str) -> str | None:
     """The revision of a database (an engine or its URL), or None for an empty one."""
     with _engine(database) as engine, engine.connect() as connection, connection.begin():
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def upgrade(database: Engine | str, revision: str = "head") -> str:
+def upgrade(database: Engine | URL | str, revision: str = "head") -> str:
     """Apply what is missing and return the revision reached. Nothing missing: no change.
 
     Raises `MigrationUnknown` for a database that a newer program wrote. Must not
@@ -53,6 +53,7 @@ def upgrade(database: Engine | str, revision: str = "head") -> str:
     """
     with _engine(database) as engine, engine.connect() as connection:
         with rebuilding_allowed(connection), connection.begin():
+            _keep_others_out(connection)
             _refuse_newer(MigrationContext.configure(connection).get_current_revision())
             config = configuration()
             config.attributes["connection"] = connection
@@ -62,6 +63,17 @@ def upgrade(database: Engine | str, revision: str = "head") -> str:
     if reached is None:
         raise MigrationMissing(current="-", head=head())
     return reached
+
+
+def _keep_others_out(connection: Connection) -> None:
+    """On PostgreSQL, with the lock of every write; and a step may take its time. On
+    SQLite `BEGIN IMMEDIATE` does it."""
+    if connection.dialect.name != "postgresql":
+        return
+    from storage.database.postgres import lock_key
+
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock_key('writer')})")
 
 
 def _refuse_newer(revision: str | None) -> None:
@@ -74,7 +86,7 @@ def _refuse_newer(revision: str | None) -> None:
 
 
 @contextmanager
-def _engine(database: Engine | str) -> Iterator[Engine]:
+def _engine(database: Engine | URL | str) -> Iterator[Engine]:
     if isinstance(database, Engine):
         yield database
         return

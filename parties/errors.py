@@ -50,6 +50,12 @@ class CredentialNotFound(NotFound):
     en = "no such credential"
 
 
+class NotLocal(NotPermitted):
+    code = "not_local"
+    zh = "仅限本机访问"
+    en = "only from this computer"
+
+
 class RoleNotAllowed(NotPermitted):
     code = "role_not_allowed"
     zh = "当前角色不能使用此功能（允许：{allowed}）"

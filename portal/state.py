@@ -20,8 +20,9 @@ class CheckpointState:
 class StoreState:
     """Counts of what is kept, and the published head. Nothing about any one holder.
 
-    `checkpoint` is None until the first one is published. `pending` counts records
-    that are durable and wait for their place in the log.
+    Counts are those of `counted_at`, which may lie some time back. `checkpoint` is
+    None until the first one is published. `pending` counts records that are durable
+    and wait for their place in the log, up to the limit of the queue.
     """
 
     name: str
@@ -30,6 +31,7 @@ class StoreState:
     cases: int
     allowed: int
     denied: int
+    counted_at: datetime
     pending: int
     checkpoint: CheckpointState | None
 

@@ -53,6 +53,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "origin": ("日志名称", "Origin"),
     "size": ("条目数", "Size"),
     "root": ("根哈希", "Root hash"),
+    "counted_at": ("统计时间", "Counted at"),
     "signed_at": ("签署时间", "Signed at"),
     "raw_checkpoint": ("原始检查点文件", "The checkpoint file as served"),
     "go": ("从这里开始", "Where to go"),

@@ -1,10 +1,13 @@
 """The HTTP application: the routers of all rooms, one table of problems, one edge."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from anyio import to_thread
+from fastapi import Depends, FastAPI, Request
+from fastapi.telemetry import TelemetryConfig
 
 from archive.http import routes as archive_routes
 from ledger.http import routes as log_routes
@@ -15,10 +18,22 @@ from parties.http import routes as party_routes
 from portal.http import routes as portal_routes
 from runtime import problems
 from runtime.errors import FieldTwice
+from runtime.guard import admit
 from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
-from runtime.openapi import described, operation_id
+from runtime.openapi import operation_id
+from runtime.service_routes import routes as service_routes
 from runtime.settings import Settings
 from runtime.store import Store
+
+# The framework's own would send paths, queries and texts of errors wherever an
+# environment variable says. Ours: `runtime.tracing`.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 JSON_BODY_LIMIT = 1 << 20  # bytes; upload routes set their own
 
@@ -34,6 +49,16 @@ authorisation and a verification at the window.
 
 def build_app(store: Store, settings: Settings) -> FastAPI:
     """The application over an open store. Building it starts nothing."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = settings.worker_threads
+        yield
+
+    async def admitted(request: Request) -> None:
+        admit(store.watch, request.scope)
+        await no_field_twice(request)
+
     app = FastAPI(
         title="免交 Mianjiao",
         version="0.1.0",
@@ -42,12 +67,14 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(no_field_twice)],
+        dependencies=[Depends(admitted)],
+        lifespan=lifespan,
+        telemetry=NO_TELEMETRY,
         generate_unique_id_function=operation_id,
     )
     access = Access(store.database, store.clock, store.credentials)
     public = Depends(access.public)
-    app.include_router(_own_routes(app, store))
+    app.include_router(service_routes(app, store, settings))
     # Routes are matched in order: what windows ask all day stands first.
     app.include_router(materials_routes(store.materials, access))
     app.include_router(log_routes(store.ledger, [public]))
@@ -66,7 +93,7 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
             body=JSON_BODY_LIMIT,
         ),
     )
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, observing=store.observing)
     return app
 
 
@@ -84,30 +111,3 @@ async def no_field_twice(request: Request) -> None:
 def _each_once(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
         raise FieldTwice()
-
-
-def _own_routes(app: FastAPI, store: Store) -> APIRouter:
-    """The API's description and the health of the process."""
-    router = APIRouter(tags=["service"], dependencies=[Depends(Access.public)])
-
-    document: list[dict[str, Any]] = []  # made when first asked for: it takes a moment
-
-    @router.get("/openapi.json", include_in_schema=False)
-    def openapi() -> Response:
-        if not document:
-            document.append(described(app))
-        return JSONResponse(document[0])
-
-    @router.get("/health/live", summary="存活")
-    def live() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "live"}
-
-    @router.get("/health/ready", summary="就绪")
-    def ready() -> dict[str, str]:
-        """The log is being written and the database answers; otherwise 503 with the reason."""
-        store.ledger.require_running()
-        store.snapshot()
-        return {"status": "ready"}
-
-    return router

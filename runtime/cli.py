@@ -49,11 +49,15 @@ def serve(
     data: Data,
     host: Annotated[str, Parameter(name="--host", help="监听地址 / Address.")] = "127.0.0.1",
     port: Annotated[int, Parameter(name="--port", help="端口，0 为自动 / Port, 0: any.")] = 8000,
+    config: Annotated[
+        Path | None,
+        Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
+    ] = None,
 ) -> int:
     """启动服务 / Serve the store over HTTP."""
     from runtime.commands.serve import serve_store
 
-    return serve_store(data, host, port)
+    return serve_store(data, host, port, config=config)
 
 
 @app.command

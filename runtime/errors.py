@@ -1,6 +1,13 @@
 """Refusals of the runtime: start-up, settings, and the edge of the HTTP application."""
 
-from kernel.errors import Conflict, InvalidInput, TooLarge, TooSlow, Unavailable
+from kernel.errors import (
+    Conflict,
+    Corrupt,
+    InvalidInput,
+    TooLarge,
+    TooSlow,
+    Unavailable,
+)
 
 
 class SenderTooSlow(TooSlow):
@@ -21,6 +28,45 @@ class FieldTwice(InvalidInput):
     en = "a field stands twice in an object of the request body"
 
 
+class QueueTooDeep(Unavailable):
+    code = "queue_too_deep"
+    zh = "等待存证的条目过多，请 {seconds} 秒后重试；查询不受影响"
+    en = "too many entries wait for the log; try again in {seconds} s; reading goes on"
+
+
+class DiskLow(Unavailable):
+    code = "disk_low"
+    zh = "存储空间不足，暂停写入；查询不受影响，请 {seconds} 秒后重试"
+    en = "disk space is low and writing has stopped; reading goes on; try again in {seconds} s"
+
+
+class NotReady(Unavailable):
+    code = "not_ready"
+    zh = "尚未就绪：{missing}"
+    en = "not ready: {missing}"
+
+
+class CanaryFailed(Corrupt):
+    code = "canary_failed"
+    zh = "自检写入的内容未能读回或未按时写入日志"
+    en = "what the check wrote did not read back, or did not reach the log in time"
+
+
+class ClockBehind(Unavailable):
+    code = "clock_behind"
+    zh = "本机时间（{now}）早于最新检查点（{checkpoint}），拒绝启动；请校准时钟"
+    en = (
+        "this computer's time ({now}) lies before the last checkpoint ({checkpoint}): "
+        "set the clock; nothing was started"
+    )
+
+
+class TracesUnavailable(Unavailable):
+    code = "traces_unavailable"
+    zh = "设置了 MIANJIAO_TRACES_URL，但未安装 otel 扩展：pip install 'mianjiao[otel]'"
+    en = "MIANJIAO_TRACES_URL is set, but the extra is not installed: pip install 'mianjiao[otel]'"
+
+
 class StoreExists(Conflict):
     code = "store_exists"
     zh = "{path} 已有内容，不能在其上新建"
@@ -37,6 +83,27 @@ class SettingInvalid(InvalidInput):
     code = "setting_invalid"
     zh = "设置 {name} 无效：{rule}"
     en = "setting {name} is not valid: {rule}"
+
+    def message_en(self) -> str:
+        return self.en.format(name=self.details["name"], rule=self.details["rule_en"])
+
+
+class SettingUnknown(InvalidInput):
+    code = "setting_unknown"
+    zh = "没有 {name} 这项设置；全部设置见 docs/operations.md"
+    en = "there is no setting {name}; docs/operations.md lists all of them"
+
+
+class SettingTwice(InvalidInput):
+    code = "setting_twice"
+    zh = "{name} 与 {other} 只能设置其一"
+    en = "set either {name} or {other}, not both"
+
+
+class ConfigUnreadable(InvalidInput):
+    code = "config_unreadable"
+    zh = "不能读取配置文件 {path}（{reason}）"
+    en = "the configuration file {path} cannot be read ({reason})"
 
 
 class AddressInUse(Unavailable):

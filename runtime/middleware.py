@@ -13,9 +13,11 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect
 
-from kernel.ids import IdKind, new_id
 from runtime.errors import BodyTooLarge, SenderTooSlow
+from runtime.metrics import NO_ROUTE
+from runtime.observing import Observing
 from runtime.problems import internal_problem
+from runtime.request_ids import request_id
 from runtime.unexpected import describe
 
 log = logging.getLogger("mianjiao.access")
@@ -60,37 +62,43 @@ class ReceiveLimits:
 
 
 class RequestContext:
-    """Gives each request a random id and logs one line without personal data.
+    """Gives each request an id, counts and times it, and logs one line without personal data.
 
     Here too ends what nobody expected: a problem document without details for
     the caller, kind and place for the log. Were it raised on, the server would
     log its text.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, observing: Observing) -> None:
         self.app = app
+        self.metrics = observing.metrics
+        self.tracing = observing.tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = new_id(IdKind.REQUEST)
+        known = request_id(next((v for k, v in scope["headers"] if k == b"x-request-id"), None))
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
+        state["request_id"] = known
+        span = None if self.tracing is None else self.tracing.begin(scope["headers"])
         began = time.monotonic()
         status = 0
+        sent = 0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = list(message.get("headers", ()))
                 names = {name for name, _ in headers}
-                headers.append((b"x-request-id", request_id.encode()))
+                headers.append((b"x-request-id", known.encode()))
                 headers.extend(pair for pair in SECURITY_HEADERS if pair[0] not in names)
                 if b"content-security-policy" not in names:
                     headers.append((b"content-security-policy", DEFAULT_CSP))
                 message["headers"] = headers
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -100,24 +108,37 @@ class RequestContext:
                 state["refusal"] = "client_gone"
                 return
             state["refusal"] = "internal_error"
-            unexpected.error("unexpected request=%s %s", request_id, describe(error))
+            self.metrics.unexpected.inc()
+            unexpected.error("unexpected", extra={"request": known, "error": describe(error)})
             if status == 0:
-                await internal_problem(request_id)(scope, receive, send_with_headers)
+                await internal_problem(known)(scope, receive, send_with_headers)
             # Otherwise the answer stays short of its length, and the server
             # closes the connection: no client takes it for whole.
         finally:
+            seconds = time.monotonic() - began
+            # The route's template, never the path: a path could carry anything.
+            route = getattr(scope.get("route"), "path", NO_ROUTE)
+            method, refusal = scope["method"], state.get("refusal")
+            received = state.get("received", 0)
+            self.metrics.request(route, method, status, seconds, received, sent, refusal)
+            if span is not None:
+                span.end(method, route, status, refusal)
             if log.isEnabledFor(logging.INFO):
-                # The route's template, never the path: a path could carry anything.
-                route = getattr(scope.get("route"), "path", "-")
-                log.info(
-                    "%s %s %d %.0fms %s %s",
-                    scope["method"],
-                    route,
-                    status,
-                    (time.monotonic() - began) * 1000,
-                    state.get("refusal", "-"),
-                    request_id,
-                )
+                fields: dict[str, Any] = {
+                    "request": known,
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "ms": round(seconds * 1000, 1),
+                    "caller": state.get("caller", "-"),
+                    "received": received,
+                    "sent": sent,
+                }
+                if refusal is not None:
+                    fields["refusal"] = refusal
+                if span is not None:
+                    fields["trace"] = span.trace_id
+                log.info("request", extra=fields)
 
 
 def _client_gone(error: Exception) -> bool:
@@ -200,6 +221,7 @@ class ReceiveTimeout:
         try:
             await self.app(scope, receive_in_time, send_and_close)
         finally:
+            scope.setdefault("state", {})["received"] = got
             if watch is not None:
                 watch.cancel()
 

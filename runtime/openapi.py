@@ -39,6 +39,7 @@ _HEADERS: Mapping[int, Json] = {
     401: {"WWW-Authenticate": {"description": "RFC 6750", "schema": {"type": "string"}}},
     429: _RETRY,
     503: _RETRY,
+    507: _RETRY,
 }
 
 PROBLEM: Json = {

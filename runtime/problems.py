@@ -53,6 +53,7 @@ STATUS_BY_CODE: Mapping[str, int] = {
     "show_code_tries": 429,
     "uploads_pending": 429,
     "storage_full": 507,
+    "disk_low": 507,
 }
 
 # What the framework itself refuses, in our words.
@@ -115,8 +116,10 @@ def problem(
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def coded_problem(error: CodedError, request_id: str | None) -> Response:
-    """The problem document of one of our own refusals."""
+def coded_problem(
+    error: CodedError, request_id: str | None, more: Mapping[str, Any] | None = None
+) -> Response:
+    """The problem document of one of our own refusals. `more`: further members of it."""
     details = {key: value for key, value in error.details.items() if value is not None}
     response = problem(
         status_of(error),
@@ -124,9 +127,9 @@ def coded_problem(error: CodedError, request_id: str | None) -> Response:
         error.message_zh(),
         error.message_en(),
         request_id,
-        extra={"details": details} if details else None,
+        extra={**({"details": details} if details else {}), **(more or {})},
     )
-    if response.status_code == 429 and "seconds" in details:
+    if response.status_code in (429, 503, 507) and "seconds" in details:
         response.headers["Retry-After"] = str(details["seconds"])
     if response.status_code == 416 and "size" in details:
         response.headers["Content-Range"] = f"bytes */{details['size']}"
@@ -174,7 +177,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, CodedError)  # noqa: S101 - registered for this type
         request.state.refusal = error.code
         if isinstance(error, Corrupt):
-            log.error("refused %s request=%s", error.code, _request_id(request))
+            log.error("refused", extra={"code": error.code, "request": _request_id(request)})
         return coded_problem(error, _request_id(request))
 
     async def on_validation(request: Request, error: Exception) -> Response:
@@ -218,7 +221,8 @@ def install(app: FastAPI) -> None:
 
     async def on_database(request: Request, error: Exception) -> Response:
         # The statement's parameters may be personal data: only the kind is logged.
-        log.error("database %s request=%s", type(error).__name__, _request_id(request))
+        told = {"error": type(error).__name__, "request": _request_id(request)}
+        log.error("database", extra=told)
         request.state.refusal = "database_unavailable"
         return problem(
             503,

@@ -6,11 +6,12 @@ how long a client may refuse to read what it asked for.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from runtime.problems import framework_problem
+from runtime.problems import FRAMEWORK, framework_problem
 
 HEAD_BYTES = 64 * 1024
 # A chunk of one byte is framed by up to seven.
@@ -25,18 +26,23 @@ class HeadTooLarge(Exception):
 
 
 def bounded_protocol(
-    head_seconds: float, *, read_seconds: float = READ_SECONDS
+    head_seconds: float,
+    *,
+    read_seconds: float = READ_SECONDS,
+    refused: Callable[[str], None] = lambda code: None,
 ) -> type[HttpToolsProtocol]:
     """The protocol class for `uvicorn.Config(http=…)`.
 
     `head_seconds`: from the connection, or the first byte of a later request,
     to the end of its head; then 408. Heads over 64 KiB get 431. A connection
-    whose client takes nothing for `read_seconds` is aborted.
+    whose client takes nothing for `read_seconds` is aborted. `refused` is told the
+    code of each refusal.
     """
 
     class Bounded(_BoundedProtocol):
         _head_seconds = head_seconds
         _read_seconds = read_seconds
+        _tell = staticmethod(refused)
 
     return Bounded
 
@@ -44,6 +50,7 @@ def bounded_protocol(
 class _BoundedProtocol(HttpToolsProtocol):
     _head_seconds: float
     _read_seconds: float
+    _tell: Callable[[str], None]
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -127,6 +134,7 @@ class _BoundedProtocol(HttpToolsProtocol):
             # Whatever is written now would end up inside another answer.
             self.transport.abort()
             return
+        self._tell(FRAMEWORK[status][0])
         answer = framework_problem(status, None)
         lines = [b"HTTP/1.1 %d %s" % (status, _REASONS[status])]
         lines += [b"%s: %s" % pair for pair in answer.raw_headers]

@@ -1,49 +1,210 @@
-"""The one settings reader. Environment variables begin with `MIANJIAO_`.
+"""The one settings reader: environment first, then a file, then the defaults below.
 
-docs/architecture.md has the table. A wrong value stops the start with an
-error that names the setting.
+Environment variables begin with `MIANJIAO_`; the file is TOML with the same names in
+lower case and without the prefix. docs/operations.md has the table, made from here.
 """
 
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from runtime.errors import SettingInvalid
+from runtime.errors import ConfigUnreadable, SettingInvalid, SettingTwice, SettingUnknown
+from runtime.setting_rules import rule_of
+
+PREFIX = "MIANJIAO_"
+CONFIG = "MIANJIAO_CONFIG"
+_FILE = "_file"
 
 
 class Settings(BaseSettings):
     """Everything that can be set, with its unit, range and default."""
 
-    model_config = SettingsConfigDict(env_prefix="MIANJIAO_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
 
+    database_url: SecretStr | None = None
+    """PostgreSQL 数据库，postgresql://用户:口令@主机:端口/库名；不设则用数据目录中的 SQLite。
+    PostgreSQL database, postgresql://user:password@host:port/name; without it SQLite in the
+    data folder."""
     batch_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
-    """How long entries gather before the sequencer takes them, in milliseconds."""
+    """日志每隔多久收取一批条目，毫秒。
+    How long entries gather before the sequencer takes them, in milliseconds."""
     upload_limit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 4096
-    """Largest single file, in MiB; the catalogue may set less per material type."""
+    """单个文件上限，MiB；目录可按材料类型规定更小的值。
+    Largest single file, in MiB; the catalogue may set less per material type."""
     receive_idle_seconds: Annotated[float, Field(gt=0, le=3600)] = 15.0
-    """How long a sender may be silent."""
+    """发送方最多沉默多久，秒。
+    How long a sender may be silent, in seconds."""
     receive_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
-    """After this time the average rate must be reached."""
+    """此后平均速率须达标，秒。
+    After this many seconds the average rate must be reached."""
     receive_rate_bytes: Annotated[int, Field(ge=0)] = 16 * 1024
-    """Least average rate of a sender, in bytes per second."""
-    worker_threads: Annotated[int, Field(ge=1, le=512)] = 16
-    """Threads for requests that wait for disk or database."""
+    """发送方最低平均速率，字节每秒。
+    Least average rate of a sender, in bytes per second."""
+    worker_threads: Annotated[int, Field(ge=1, le=512)] = 40
+    """处理等待磁盘或数据库的请求的线程数。
+    Threads for requests that wait for disk or database."""
     sweep_hours: Annotated[float, Field(gt=0)] = 24.0
-    """Uploads that became part of nothing are removed after this many hours."""
-    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "WARNING"
-    """INFO writes one line per request, without personal data."""
+    """未被使用的上传在多少小时后清除。
+    Uploads that became part of nothing are removed after this many hours."""
+    queue_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """等待写入日志的条目达到此数时，写请求答 503。
+    With this many entries waiting for the log, writes are answered 503."""
+    log_late_seconds: Annotated[float, Field(gt=0, le=86_400)] = 30.0
+    """条目等待写入日志超过此时间，即为未就绪，秒。
+    An entry that waits longer than this for the log makes the service not ready, in seconds."""
+    disk_low_mib: Annotated[int, Field(ge=0, le=1_048_576)] = 256
+    """可用空间低于此值时停止写入，MiB。
+    Below this much free space writes stop, in MiB."""
+    disk_reserve_mib: Annotated[int, Field(ge=0, le=65_536)] = 16
+    """为日志预留的磁盘空间，磁盘写满时释放，MiB。
+    Space held back for the log, given up when the disk is full, in MiB."""
+    watch_seconds: Annotated[float, Field(ge=0.05, le=60)] = 1.0
+    """多久检查一次数据库、对象存储、队列和磁盘，秒。
+    How often database, object store, queue and disk are looked at, in seconds."""
+    canary_seconds: Annotated[float, Field(ge=0, le=86_400)] = 300.0
+    """多久自检一次（写入、读回、证明），秒；0 为不自检。
+    How often something is written, read back and proved as a check, in seconds; 0: never."""
+    canary_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    """自检条目须在此时间内写入日志，秒。
+    Within this many seconds the log must hold what the check wrote."""
+    clock_tolerance_seconds: Annotated[float, Field(ge=0, le=86_400)] = 10.0
+    """启动时，本机时间最多可落后于最新检查点多少秒。
+    How far this computer's time may lie behind the last checkpoint at a start, in seconds."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
+    """INFO 时每个请求记一行，不含个人信息。
+    INFO writes one line per request, without personal data."""
+    metrics_access: Literal["loopback", "token", "off"] = "loopback"
+    """谁可以读取 /metrics：本机、持令牌者，或关闭。
+    Who may read /metrics: this computer, whoever has the token, or nobody."""
+    metrics_token: SecretStr | None = None
+    """读取 /metrics 的令牌（Authorization: Bearer），至少 16 个字符。
+    The token for /metrics (Authorization: Bearer), at least 16 characters."""
+    traces_url: Annotated[str, Field(pattern="^https?://")] | None = None
+    """链路跟踪的 OTLP/HTTP 地址，例如 http://127.0.0.1:4318/v1/traces；需要 otel 扩展。
+    OTLP/HTTP address for traces, e.g. http://127.0.0.1:4318/v1/traces; needs the extra otel."""
+    traces_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """跟踪的请求所占比例。
+    Which part of the requests is traced."""
+
+    @model_validator(mode="after")
+    def _token_where_it_is_needed(self) -> "Settings":
+        token = self.metrics_token
+        if token is not None and len(token.get_secret_value()) < 16:
+            raise ValueError("metrics_token:short")
+        if self.metrics_access == "token" and token is None:
+            raise ValueError("metrics_token:missing")
+        return self
 
 
-def read_settings() -> Settings:
-    """Read the environment once; `SettingInvalid` names the first wrong setting."""
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def secrets() -> tuple[str, ...]:
+    """The settings that may also be read from a file, by `MIANJIAO_…_FILE`."""
+    return tuple(
+        name
+        for name, field in Settings.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    )
+
+
+def read_settings(config: Path | None = None) -> Settings:
+    """Read file and environment once; the first wrong setting stops the start.
+
+    `config`: a TOML file; by default the one that `MIANJIAO_CONFIG` names, if any.
+    `SettingInvalid`, `SettingUnknown`, `SettingTwice`, `ConfigUnreadable`.
+    """
+    environment = {name.upper(): value for name, value in os.environ.items() if value}
+    if config is None and CONFIG in environment:
+        config = Path(environment[CONFIG])
+    told = _from_file(config)
+    for name in _known(environment, config, told):
+        told.pop(name, None)  # the environment stands above the file
+    where = {name: f"{name} ({config})" for name in told}
+    values: dict[str, Any] = {}
+    for name, value in told.items():
+        values.update(_opened(name, value, where[name]))
+    for name in secrets():
+        path = environment.get(variable(name + _FILE))
+        if path is not None:
+            values.update(_opened(name + _FILE, path, variable(name + _FILE)))
+            where[name] = variable(name + _FILE)
     try:
-        return Settings()
+        return Settings(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "MIANJIAO_" + ".".join(str(part) for part in first["loc"]).upper()
-        raise SettingInvalid(name=name, rule=first["msg"]) from None
+        setting, (zh, en) = rule_of(error.errors(include_url=False)[0])
+        raise SettingInvalid(
+            name=where.get(setting, variable(setting)), rule=zh, rule_en=en
+        ) from None
+
+
+def _from_file(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    try:
+        return tomllib.loads(config.expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigUnreadable(path=str(config), reason=error.strerror) from None
+    except tomllib.TOMLDecodeError as error:
+        # Where, never what: a secret may stand in the line.
+        line = f"line {error.lineno}" if hasattr(error, "lineno") else "TOML"
+        raise ConfigUnreadable(path=str(config), reason=line) from None
+    except UnicodeDecodeError:
+        raise ConfigUnreadable(path=str(config), reason="UTF-8") from None
+
+
+def _known(
+    environment: Mapping[str, str], config: Path | None, told: Mapping[str, Any]
+) -> Iterator[str]:
+    """The settings that the environment gives, as the file would name them.
+
+    A name that is none, or a value given in two ways at once, is refused: whoever
+    wrote it believes that it does something.
+    """
+    files = {name + _FILE for name in secrets()}
+    known = {*Settings.model_fields, *files}
+    for name in told:
+        if name not in known:
+            raise SettingUnknown(name=f"{name} ({config})")
+    given = {
+        name.removeprefix(PREFIX).lower()
+        for name in environment
+        if name.startswith(PREFIX) and name != CONFIG
+    }
+    for name in sorted(given):
+        if name not in known:
+            raise SettingUnknown(name=variable(name))
+    for name in files:
+        plain = name.removesuffix(_FILE)
+        if {name, plain} <= given or {name, plain} <= set(told):
+            raise SettingTwice(name=variable(plain), other=variable(name))
+        if name in given:
+            yield plain
+        elif plain in given:
+            yield name
+    yield from given
+
+
+def _opened(name: str, value: Any, where: str) -> dict[str, Any]:
+    """A setting as it is, or a secret from the file that it names, without its last newline."""
+    plain = name.removesuffix(_FILE)
+    if name == plain or plain not in secrets():
+        return {name: value}
+    try:
+        return {plain: Path(str(value)).expanduser().read_text(encoding="utf-8").strip()}
+    except (OSError, UnicodeDecodeError):
+        raise SettingInvalid(
+            name=where, rule="不能读取该文件", rule_en="the file cannot be read"
+        ) from None
 
 
 def data_path(data: Path) -> Path:

@@ -1,54 +1,63 @@
 """The wiring of one store: every adapter is built here and nowhere else.
 
-A store is one folder: `mianjiao.sqlite3`, `objects/`, `log/<shard>/` exactly as
-served, `keys/`, `exports/`.
+A store is one folder: `mianjiao.sqlite3` (unless the rows are in a PostgreSQL
+server), `objects/`, `log/<shard>/` exactly as served, `keys/`, `exports/`.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import URL
 
 from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
-from kernel.clock import Clock, SystemClock
+from kernel.clock import Clock, SystemClock, time_text
 from ledger.errors import LogMissing
+from ledger.heads import newest_shard
 from ledger.service import Ledger
-from ledger.tables import ledger_entries, ledger_heads
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
 from license_service.room import LicenseRoom
 from license_service.sources import LocalSource
-from license_service.tables import licenses as license_rows
 from materials_api.adoption import adopt
 from materials_api.catalogue.loader import load_catalogue
 from materials_api.grants.granting import lapse_overdue
 from materials_api.limits import MIB, Limits
 from materials_api.materials.erasure import continue_erasures
 from materials_api.room import MaterialsRoom
-from materials_api.tables import cases as case_rows
-from materials_api.tables import materials as material_rows
-from materials_api.tables import verifications as verification_rows
 from materials_api.uploads.incoming import release_uploads
-from migrations.revision import require_head
+from migrations.revision import found_revision, require_head
 from parties import Parties
 from parties.credentials import Credentials
 from portal.state import CheckpointState, StoreState
-from runtime.errors import StoreExists, StoreMissing
+from runtime.canary import Canary
+from runtime.counts import KeptCounts
+from runtime.disk import Reserve
+from runtime.errors import ClockBehind, StoreExists, StoreMissing
+from runtime.metrics import Metrics
+from runtime.observing import Observing
+from runtime.queue_state import queue_state, signed_at
 from runtime.settings import Settings, data_path, read_settings
+from runtime.timed_objects import TimedObjects
+from runtime.tracing import open_tracing
+from runtime.unexpected import describe
+from runtime.watch import Watch
 from storage.database import Database
-from storage.database.sqlite import version_warning
 from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore, SealedObjects
 from storage.objects.sweep import sweep
 
+log = logging.getLogger("mianjiao.store")
+
 DATABASE = "mianjiao.sqlite3"
 OBJECTS = "objects"
+LOG = "log"
 KEYS = "keys"
 VAULT = "vault.json"
 EXPORTS = "exports"
@@ -64,8 +73,11 @@ class Store:
         self.clock = clock
         self.database = database
         self.vault = FileKeyVault.open(data / KEYS / VAULT)
+        self.observing = Observing(Metrics(), open_tracing(settings))
         self.object_store = FilesystemStore(data / OBJECTS)
-        self.objects = SealedObjects(self.object_store, self.vault)
+        self.objects = SealedObjects(
+            TimedObjects(self.object_store, self.observing.stored), self.vault
+        )
         self.ledger = Ledger.open(
             data,
             database=database,
@@ -91,6 +103,7 @@ class Store:
                 known_kinds=frozenset(kind.key for kind in self.licenses.kinds)
             ),
             limits=replace(Limits(), upload_bytes=settings.upload_limit_mib * MIB),
+            decided=self.observing.metrics.decided,
         )
         self.license_room = LicenseRoom(
             clock=clock,
@@ -102,6 +115,29 @@ class Store:
             source=self.license_source,
         )
         self.archive = ArchiveRoom(materials=self.materials, exports=data / EXPORTS)
+        database.observe_commits(self.observing.committed)
+        self.ledger.observe_rounds(self.observing.sequenced)
+        self.canary = Canary(
+            settings=settings,
+            clock=clock,
+            database=database,
+            objects=self.objects,
+            ledger=self.ledger,
+            metrics=self.observing.metrics,
+            paused=lambda: self.watch.refusal is not None,
+        )
+        self.watch = Watch(
+            settings=settings,
+            clock=clock,
+            database=database,
+            objects=self.object_store,
+            ledger=self.ledger,
+            places={"data": data, "objects": data / OBJECTS, "log": data / LOG},
+            reserve=Reserve(data, settings.disk_reserve_mib * MIB),
+            metrics=self.observing.metrics,
+            canary=lambda: self.canary.failure,
+        )
+        self._counts = KeptCounts(database, clock)
         self._stopping = threading.Event()
         self._sweeper: threading.Thread | None = None
 
@@ -110,12 +146,30 @@ class Store:
         return self.ledger.origin
 
     def start(self) -> None:
-        """Adopt the catalogue, recover the log, and begin to sequence and to sweep."""
+        """Adopt the catalogue, recover the log, and begin to sequence, to watch and to sweep.
+
+        `ClockBehind` before anything is touched.
+        """
+        self.require_clock()
         self.ledger.start()
         self.adopt_catalogue()
+        self.watch.start()
+        self.canary.start()
         clear_unfinished(self.archive)
         self._sweeper = threading.Thread(target=self._sweep_often, name="sweeper", daemon=True)
         self._sweeper.start()
+
+    def require_clock(self) -> None:
+        """`ClockBehind` if this computer's time lies before the newest checkpoint.
+
+        Records written now would claim to be older than what they follow.
+        """
+        with self.database.read() as tx:
+            signed = signed_at(tx, self.ledger.shard)
+        now = self.clock.now()
+        tolerance = timedelta(seconds=self.settings.clock_tolerance_seconds)
+        if signed is not None and now < signed - tolerance:
+            raise ClockBehind(now=time_text(now), checkpoint=time_text(signed))
 
     def adopt_catalogue(self) -> None:
         """Put the catalogue of this program in force, if another one was."""
@@ -126,16 +180,19 @@ class Store:
     def close(self) -> None:
         """Publish what waits, stop the background work, close the database."""
         self._stopping.set()
+        self.canary.stop()
         if self._sweeper is not None:
             self._sweeper.join()
+        self.watch.stop()
         if self.ledger.running:
             self.ledger.stop()
         self.database.close()
+        if self.observing.tracing is not None:
+            self.observing.tracing.close()
 
     def warnings(self) -> list[str]:
         """What an operator should know, though the store works."""
-        warning = version_warning()
-        return [] if warning is None else [warning]
+        return self.database.warnings()
 
     def sweep(self) -> None:
         """Remove what nothing refers to, finish pending erasures, let old requests lapse."""
@@ -152,41 +209,26 @@ class Store:
         )
 
     def snapshot(self) -> StoreState:
-        """What the front page shows (a `PortalState`)."""
+        """What the front page shows (a `PortalState`); cheap however much there is."""
+        counts = self._counts.read()
         with self.database.read() as tx:
-            count = func.count()
-            outcomes = {
-                str(row["outcome"]): int(row["n"])
-                for row in tx.all(
-                    select(verification_rows.c.outcome, count.label("n")).group_by(
-                        verification_rows.c.outcome
-                    )
-                )
-            }
-            head = tx.one(
-                select(ledger_heads.c.updated_at).where(ledger_heads.c.shard == self.ledger.shard)
-            )
-            state = StoreState(
-                name=self.ledger.origin.rsplit("/", 1)[0],
-                materials=int(tx.scalar(select(count).select_from(material_rows))),
-                licenses=int(tx.scalar(select(count).select_from(license_rows))),
-                cases=int(tx.scalar(select(count).select_from(case_rows))),
-                allowed=outcomes.get("allowed", 0),
-                denied=outcomes.get("denied", 0),
-                pending=int(
-                    tx.scalar(
-                        select(count)
-                        .select_from(ledger_entries)
-                        .where(ledger_entries.c.leaf_index.is_(None))
-                    )
-                ),
-                checkpoint=None,
-            )
+            queue = queue_state(tx, self.ledger.shard, self.settings.queue_limit)
+        state = StoreState(
+            name=self.ledger.origin.rsplit("/", 1)[0],
+            materials=counts.materials,
+            licenses=counts.licenses,
+            cases=counts.cases,
+            allowed=counts.allowed,
+            denied=counts.denied,
+            counted_at=counts.at,
+            pending=queue.depth,
+            checkpoint=None,
+        )
         try:
             published = self.ledger.checkpoint()
         except LogMissing:
             return state
-        if head is None:
+        if queue.signed_at is None:
             return state
         return replace(
             state,
@@ -195,19 +237,36 @@ class Store:
                 origin=published.origin,
                 size=published.size,
                 root=published.root,
-                at=head["updated_at"],
+                at=queue.signed_at,
             ),
         )
 
     def _sweep_often(self) -> None:
         while True:
-            self.sweep()
+            try:
+                self.sweep()
+            except Exception as error:  # noqa: BLE001 - a full disk, say: the next one may succeed
+                self.observing.metrics.unexpected.inc()
+                log.error("sweep_failed", extra={"error": describe(error)})
             if self._stopping.wait(timeout=SWEEP_SECONDS):
                 return
 
 
-def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
-    """Make a store in a new or empty folder; `StoreExists` otherwise.
+def database_place(data: Path, settings: Settings) -> Path | URL:
+    """Where the rows lie: in the server that the settings name, or in the data folder."""
+    if settings.database_url is None:
+        return data / DATABASE
+    # Only here: an embedded store needs no driver of a server.
+    from storage.database.postgres import parse_url
+
+    return parse_url(settings.database_url.get_secret_value())
+
+
+def create_store(
+    data: Path, name: str, clock: Clock | None = None, settings: Settings | None = None
+) -> None:
+    """Make a store in a new or empty folder; `StoreExists` otherwise, also if the
+    database of the settings holds one.
 
     The origin of the first log is `name/<year>`, the year in UTC.
     """
@@ -215,15 +274,19 @@ def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
     from migrations.apply import upgrade
 
     clock = clock or SystemClock()
+    settings = settings or read_settings()
     data = data_path(data)
+    place = database_place(data, settings)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise StoreExists(path=str(data))
+    if isinstance(place, URL):
+        _refuse_another(place)
     data.mkdir(parents=True, exist_ok=True)
     (data / KEYS).mkdir(mode=0o700)
     FilesystemStore(data / OBJECTS, create=True)
     (data / EXPORTS).mkdir()
     vault = FileKeyVault.create(data / KEYS / VAULT)
-    database = Database(data / DATABASE, create=True)
+    database = Database(place, create=True)
     try:
         upgrade(database.writer_engine)
         Ledger.create(
@@ -236,9 +299,19 @@ def create_store(data: Path, name: str, clock: Clock | None = None) -> None:
         )
     finally:
         database.close()
-    with open_store(data, clock=clock) as store:
+    with open_store(data, settings, clock) as store:
         store.adopt_catalogue()
         store.ledger.sequence(clock.now())
+
+
+def _refuse_another(place: URL) -> None:
+    """Before anything is made: the server must be there, and its database without a log."""
+    with closing(Database(place)) as database:
+        if found_revision(database.reader_engine) is None:
+            return
+        with database.read() as tx:
+            if newest_shard(tx) is not None:
+                raise StoreExists(path=database.name)
 
 
 @contextmanager
@@ -251,12 +324,13 @@ def open_store(
     is repaired or made by opening.
     """
     data = data_path(data)
+    settings = settings or read_settings()
     if not (data / DATABASE).is_file() and not (data / KEYS).is_dir():
         raise StoreMissing(path=str(data))
-    database = Database(data / DATABASE)
+    database = Database(database_place(data, settings))
     try:
         require_head(database.reader_engine)
-        store = Store(data, settings or read_settings(), clock or SystemClock(), database)
+        store = Store(data, settings, clock or SystemClock(), database)
     except BaseException:
         database.close()
         raise

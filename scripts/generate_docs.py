@@ -12,13 +12,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from kernel.errors import CodedError
 from license_service import lifecycle as license_lifecycle
 from materials_api.back_files.manifest import PROBLEMS
 from materials_api.lifecycles import DIAGRAMS
+from runtime.metrics import Metrics
 from runtime.problems import status_of
-from runtime.settings import Settings
+from runtime.settings import Settings, secrets, variable
 from scripts import format_examples
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +55,7 @@ def problem_codes() -> str:
 
 
 def settings() -> str:
-    """One row per setting: its variable, default, and the sentence below it in the source."""
+    """One row per setting: variable, default, range, and the sentences below it in the source."""
     source = ast.parse((ROOT / "runtime" / "settings.py").read_text(encoding="utf-8"))
     body = next(
         node.body
@@ -62,12 +66,41 @@ def settings() -> str:
     for field, sentence in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             name = field.target.id
-            default = Settings.model_fields[name].default
             assert isinstance(sentence, ast.Expr)  # noqa: S101 - each setting has a sentence
             assert isinstance(sentence.value, ast.Constant)  # noqa: S101
             meaning = " ".join(str(sentence.value.value).split())
-            rows.append(f"| `MIANJIAO_{name.upper()}` | `{default}` | {_cell(meaning)} |\n")
-    return "| variable | default | meaning |\n|---|---|---|\n" + "".join(rows)
+            told = Settings.model_fields[name]
+            default = "–" if told.default is None else f"`{told.default}`"
+            shown = f"`{variable(name)}`" + (
+                f" `{variable(name)}_FILE`" if name in secrets() else ""
+            )
+            rows.append(f"| {shown} | {default} | {_range(told)} | {_cell(meaning)} |\n")
+    head = "| variable 变量 | default 默认 | range 范围 | meaning 含义 |\n|---|---|---|---|\n"
+    return head + "".join(rows)
+
+
+def _range(field: FieldInfo) -> str:
+    """The bounds of a number, or the words that are allowed."""
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{word}`" for word in get_args(field.annotation))
+    bounds = [
+        f"{sign} {getattr(rule, name)}"
+        for rule in field.metadata
+        for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"))
+        if getattr(rule, name, None) is not None
+    ]
+    return ", ".join(bounds)
+
+
+def metrics() -> str:
+    """One row per metric of our own."""
+    rows = [
+        f"| `{one.name}{'_total' if one.kind == 'counter' else ''}` | {one.kind} "
+        f"| {', '.join(f'`{label}`' for label in one.labels)} | {one.zh} / {one.en} |\n"
+        for one in Metrics().described
+    ]
+    head = "| metric 指标 | kind | labels | meaning 含义 |\n|---|---|---|---|\n"
+    return head + "".join(rows)
 
 
 def manifest_problems() -> str:
@@ -80,6 +113,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "lifecycle-license": _fenced(license_lifecycle.diagram),
     "problem-codes": problem_codes,
     "settings": settings,
+    "metrics": metrics,
     "example-record": format_examples.record_part,
     "example-leaves": format_examples.leaves_part,
     "example-checkpoint": format_examples.checkpoint_part,

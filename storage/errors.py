@@ -21,6 +21,68 @@ class DatabaseBusy(Unavailable):
     en = "the database is busy; try again shortly"
 
 
+class DatabaseUnavailable(Unavailable):
+    code = "database_unavailable"
+    zh = "数据库暂时不可用，本次内容未保存；请稍后重试"
+    en = "the database is not available and nothing was stored; try again shortly"
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection ended between the commit and its answer."""
+
+    code = "outcome_unknown"
+    zh = "提交时与数据库的连接中断，无法确认是否已保存；请以同一幂等键重试，不会重复办理"
+    en = (
+        "the connection to the database ended during the commit: it may be stored or not; "
+        "repeat the request with the same Idempotency-Key, and nothing happens twice"
+    )
+
+
+class DatabaseUrlInvalid(Unavailable):
+    code = "database_url_invalid"
+    zh = "数据库地址不正确（{problem}）；MIANJIAO_DATABASE_URL 应为 postgresql://用户:口令@主机:端口/库名"
+    en = (
+        "the database URL is wrong ({problem}); MIANJIAO_DATABASE_URL is"
+        " postgresql://user:password@host:port/name"
+    )
+
+
+class DatabaseUnreachable(Unavailable):
+    code = "database_unreachable"
+    zh = "无法连接数据库 {database}（{problem}）；请检查 PostgreSQL 是否运行、地址是否正确"
+    en = "cannot reach the database {database} ({problem}); check that PostgreSQL runs there"
+
+
+class DatabaseRefused(Unavailable):
+    code = "database_refused"
+    zh = "数据库 {database} 拒绝登录（用户 {user}）；请检查用户名、口令和 pg_hba.conf"
+    en = "the database {database} refuses the user {user}; check name, password and pg_hba.conf"
+
+
+class DatabaseAbsent(Unavailable):
+    code = "database_absent"
+    zh = (
+        "服务器上没有数据库 {name}；请先执行："
+        "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
+    )
+    en = (
+        "the server has no database {name}; first run: "
+        "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"
+    )
+
+
+class DatabaseUnfit(Unavailable):
+    code = "database_unfit"
+    zh = "数据库 {database} 不能用于存证：{problem}；需要 {wanted}"
+    en = "the database {database} cannot be used: {problem}; wanted: {wanted}"
+
+
+class TextNotStorable(InvalidInput):
+    code = "text_not_storable"
+    zh = "内容含有无法保存的字符（NUL），或超出字段长度"
+    en = "a text holds a character that cannot be stored (NUL), or is too long for its place"
+
+
 class DatabaseDamaged(Corrupt):
     code = "database_damaged"
     zh = "数据库文件已损坏"
@@ -69,6 +131,12 @@ class ObjectClaimed(Conflict):
     en = "the stored content already belongs to something else"
 
 
+class RowUnreadable(Corrupt):
+    code = "row_unreadable"
+    zh = "数据库中有一行无法读取；请运行 mianjiao fsck"
+    en = "a row of the database cannot be read; run mianjiao fsck"
+
+
 class KeyMissing(Corrupt):
     code = "key_missing"
     zh = "密钥不存在或已销毁"
@@ -111,10 +179,22 @@ class StorageFailed(Unavailable):
     en = "the storage device failed ({problem})"
 
 
+class ObjectRetained(Conflict):
+    code = "object_retained"
+    zh = "该内容须保管至 {until}，此前不能删除"
+    en = "the content must be kept until {until} and cannot be deleted before"
+
+
 class ObjectKeyInvalid(InvalidInput):
     code = "object_key_invalid"
     zh = "对象键格式不正确"
     en = "an object key has another form"
+
+
+class ReplyAltered(Corrupt):
+    code = "reply_altered"
+    zh = "为重复请求保存的答复已被改动，不予返回；请运行 mianjiao fsck"
+    en = "the answer kept for a repeated request was altered and is not given; run mianjiao fsck"
 
 
 class IdempotencyMismatch(InvalidInput):

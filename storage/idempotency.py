@@ -2,22 +2,29 @@
 
 Honoured per principal, route, key and body. The remembered reply commits in
 the same transaction as the work, so a retry after a crash finds both or neither.
+It is sealed with a keyed digest: an answer that was edited in the database is
+refused, not repeated.
 """
 
-from collections.abc import Callable
+import hmac
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from typing import Any
 
 from sqlalchemy import bindparam, insert, select
 
+from kernel.canonical import canonical_bytes
+from kernel.clock import time_text
 from storage.database import Database, ReadTx, WriteTx
 from storage.database.prepared import Prepared
-from storage.errors import IdempotencyMismatch
+from storage.errors import IdempotencyMismatch, ReplyAltered
+from storage.keyvault import KeyVault
 from storage.tables import idempotency
 
 _KNOWN = Prepared(
-    select(idempotency.c.body_sha256, idempotency.c.status, idempotency.c.reply).where(
+    select(idempotency).where(
         idempotency.c.principal == bindparam("principal"),
         idempotency.c.route == bindparam("route"),
         idempotency.c.key == bindparam("key"),
@@ -40,16 +47,21 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """Identifies one request of one principal. `key` is 1 to 128 printable ASCII characters."""
+    """Identifies one request of one principal. `key` is 1 to 128 printable ASCII characters.
+
+    The body is known by a keyed digest: a plain one could be guessed from a copy of
+    the database.
+    """
 
     principal: str
     route: str
     key: str
-    body_sha256: bytes
+    body_mac: bytes
+    vault: KeyVault
 
     @classmethod
-    def of(cls, principal: str, route: str, key: str, body: bytes) -> "RequestKey":
-        return cls(principal, route, key, sha256(body).digest())
+    def of(cls, vault: KeyVault, principal: str, route: str, key: str, body: bytes) -> "RequestKey":
+        return cls(principal, route, key, vault.mac("idempotency", body), vault)
 
 
 def once(
@@ -58,7 +70,8 @@ def once(
     """Run `work` and remember its reply under `key`, or return the remembered one.
 
     Without a key, just the work. A known key with another body raises
-    `IdempotencyMismatch`. Work that raises remembers nothing.
+    `IdempotencyMismatch`, a reply that was edited meanwhile `ReplyAltered`. Work
+    that raises remembers nothing.
     """
     return database.write(remembering(at, key, work))
 
@@ -75,32 +88,46 @@ def remembering(
         if known is not None:
             return known
         reply = work(tx)
-        _REMEMBER.run(
-            tx,
-            {
-                **_asked(key),
-                "body_sha256": key.body_sha256,
-                "status": reply.status,
-                "reply": reply.body,
-                "created_at": at,
-            },
-        )
+        row: dict[str, Any] = {
+            **_asked(key),
+            "body_mac": key.body_mac,
+            "status": reply.status,
+            "reply": reply.body,
+            "created_at": at,
+        }
+        _REMEMBER.run(tx, {**row, "mac": seal(key.vault, row)})
         return reply
 
     return attempt
 
 
 def remembered(tx: ReadTx, key: RequestKey) -> Reply | None:
-    """The reply remembered under `key`, or None; `IdempotencyMismatch` for another body.
+    """The reply remembered under `key`, or None; errors as of `once`.
 
     For use cases that read much before they write: `once` looks again.
     """
     known = _KNOWN.one(tx, _asked(key))
     if known is None:
         return None
-    if known["body_sha256"] != key.body_sha256:
+    if not hmac.compare_digest(known["mac"], seal(key.vault, known)):
+        raise ReplyAltered()
+    if known["body_mac"] != key.body_mac:
         raise IdempotencyMismatch()
     return Reply(known["status"], known["reply"], replayed=True)
+
+
+def seal(vault: KeyVault, row: Mapping[str, Any]) -> bytes:
+    """The keyed digest over all that a row of `idempotency` says."""
+    said = [
+        row["principal"],
+        row["route"],
+        row["key"],
+        row["body_mac"].hex(),
+        row["status"],
+        sha256(row["reply"]).hexdigest(),
+        time_text(row["created_at"]),
+    ]
+    return vault.mac("idempotency-reply", canonical_bytes(said))
 
 
 def _asked(key: RequestKey) -> dict[str, str]:

@@ -46,17 +46,19 @@ Index(
     postgresql_where=and_(objects.c.erased_at.is_not(None), objects.c.forgotten_at.is_(None)),
 )
 
-# One row per remembered request. The body's digest tells a retry from a reuse of the key.
+# One row per remembered request. `body_mac` tells a retry from a reuse of the key, `mac`
+# vouches for the row. Both are keyed digests.
 idempotency = Table(
     "idempotency",
     metadata,
     Column("principal", Id, nullable=False),
     Column("route", String(128), nullable=False),
     Column("key", String(128), nullable=False),
-    Column("body_sha256", LargeBinary(32), nullable=False),
+    Column("body_mac", LargeBinary(32), nullable=False),
     Column("status", Integer, nullable=False),
     Column("reply", LargeBinary, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("mac", LargeBinary(32), nullable=False),
     PrimaryKeyConstraint("principal", "route", "key"),
 )
 

@@ -6,6 +6,7 @@ real command against a real server.
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,10 +21,46 @@ import pytest
 
 from kernel.clock import FixedClock
 from runtime.cli import run
-from runtime.store import Store, create_store, open_store
+from tests.servers.fault_proxy import FaultProxy
+from tests.servers.minio import MinioServer, find_minio
+
+# Entries that come by themselves would be counted among those of a test.
+os.environ["MIANJIAO_CANARY_SECONDS"] = "0"
+from runtime.store import DATABASE, Store, create_store, open_store
+from tests.engines import Engine, Servers, chosen
 
 START = datetime(2026, 11, 24, 4, 20, 21, tzinfo=UTC)
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=("sqlite", "postgresql", "both"),
+        default="both",
+        help="engine of the tests' databases; both: tests marked both_engines on each",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames:
+        marks = {mark.name for mark in metafunc.definition.iter_markers()}
+        names = chosen(metafunc.config.getoption("engine"), marks)
+        metafunc.parametrize("engine", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The PostgreSQL of this worker: `DATABASE_URL`, or one that is started."""
+    made = Servers()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, servers: Servers) -> Engine:
+    """Where databases lie: on SQLite or PostgreSQL (`tests.engines`)."""
+    return Engine(request.param, servers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +84,15 @@ def mianjiao(*arguments: str | Path, expect: int | None = 0) -> Done:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A store after the demo story: its folder, the `--json` answer, tokens by person."""
+    """A store after the demo story: its folder, the `--json` answer, tokens by person, and
+    what was written to standard error with everything logged."""
 
     data: Path
     results: Path
     own_files: Path
     summary: dict[str, Any]
     tokens: dict[str, str]
+    log: str
 
     def copy(self, target: Path) -> Path:
         """A copy of the store's folder, to be damaged at will."""
@@ -76,10 +115,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
             "demo", "--data", str(data), "--files", str(own), "--json",
         ],
         cwd=ROOT,
-        stdout=subprocess.PIPE,
+        env={**os.environ, "MIANJIAO_LOG_LEVEL": "DEBUG"},
+        capture_output=True,
         text=True,
-        check=True,
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     results = folder / "store-demo"
     tokens = json.loads((results / "tokens.json").read_text(encoding="utf-8"))
     return Played(
@@ -88,6 +128,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         own,
         json.loads(done.stdout),
         {one["key"]: one["token"] for one in tokens},
+        done.stderr,
     )
 
 
@@ -97,8 +138,29 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: FixedClock) -> Iterator[Store]:
+def store(tmp_path: Path, clock: FixedClock, engine: Engine) -> Iterator[Store]:
     """A fresh store with a clock that stands still; its log is not started."""
-    create_store(tmp_path / "store", "test.example", clock)
-    with open_store(tmp_path / "store", clock=clock) as opened:
+    settings = engine.settings(tmp_path / "store" / DATABASE)
+    create_store(tmp_path / "store", "test.example", clock, settings)
+    with open_store(tmp_path / "store", settings, clock) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
+    """A real MinIO, one for each process of the test run. Leave it running."""
+    binary = find_minio()
+    if binary is None:
+        pytest.skip("no MinIO server here: `make servers` builds one")
+    server = MinioServer(binary, tmp_path_factory.mktemp("minio"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def fault_proxy(minio: MinioServer) -> Iterator[FaultProxy]:
+    """A way to MinIO that does harm when told to."""
+    proxy = FaultProxy(minio.port)
+    yield proxy
+    proxy.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from kernel.canonical import JsonValue, Record
 from kernel.clock import time_text
@@ -318,12 +318,12 @@ def _insert(
             )
     for row in batch.materials:
         row["entry_id"] = entry_of[row["material_id"]]
-    tx.insert_many(insert(cases), batch.cases)
-    tx.insert_many(insert(case_events), batch.events)
-    tx.insert_many(insert(materials), batch.materials)
-    tx.insert_many(insert(material_parties), batch.parties)
-    tx.insert_many(insert(material_files), batch.files)
-    tx.insert_many(insert(imported_rows), batch.keys)
+    tx.insert_many(cases, batch.cases)
+    tx.insert_many(case_events, batch.events)
+    tx.insert_many(materials, batch.materials)
+    tx.insert_many(material_parties, batch.parties)
+    tx.insert_many(material_files, batch.files)
+    tx.insert_many(imported_rows, batch.keys)
     # One audit row for the batch: the records say who imported each material.
     if batch.materials:
         audit.note(

@@ -18,8 +18,9 @@ from materials_api.cases.lifecycle import CaseOutcome, CaseState, outcome_of
 from materials_api.cases.requirements import UPLOAD, currently_met
 from materials_api.cases.upload_reasons import accepted_reason
 from materials_api.catalogue.model import Catalogue, Matter
-from materials_api.catalogue.terms import MaterialForm, PartyEventKind, Provenance, Route
+from materials_api.catalogue.terms import MaterialForm, Provenance, Route
 from materials_api.materials.lifecycle import MaterialState
+from materials_api.registers.party_events import events_of_party
 from materials_api.room import MaterialsRoom
 from materials_api.rules.exemption_facts import (
     Assessment,
@@ -32,7 +33,7 @@ from materials_api.rules.exemption_facts import (
 from materials_api.rules.exemptions import assess, upload_needs_reason
 from materials_api.rules.license_standing import license_standing
 from materials_api.rules.reuse_facts import CaseFacts, LicenseStanding
-from materials_api.tables import case_events, cases, material_parties, materials, party_events
+from materials_api.tables import case_events, cases, material_parties, materials
 from parties import HolderRef
 from parties.tables import capacities
 from storage.database import ReadTx
@@ -161,7 +162,9 @@ def available_for(
         licenses=_issued_here(room, tx, facts) if asked is None else asked.licenses,
         registers=frozenset(register.key for register in catalogue.registers),
         license_source=True if asked is None else asked.answered or bool(asked.licenses),
-        events=_events(tx, case.applicant),
+        events=tuple(
+            (event.event, event.at) for event in events_of_party(room, tx, case.applicant)
+        ),
         met={
             key: Met(None if way.route == UPLOAD else Route(way.route), way.exemptible)
             for key, way in currently_met(tx, case, matter).items()
@@ -275,10 +278,3 @@ def _issued_here(room: MaterialsRoom, tx: ReadTx, facts: CaseFacts) -> tuple[Lic
         for view in room.licenses.of_holder(tx, party)
         if view.status is not Status.DRAFTED
     )
-
-
-def _events(tx: ReadTx, party: str) -> tuple[tuple[PartyEventKind, datetime], ...]:
-    rows = tx.all(
-        select(party_events.c.event, party_events.c.at).where(party_events.c.party_id == party)
-    )
-    return tuple((PartyEventKind(row["event"]), row["at"]) for row in rows)

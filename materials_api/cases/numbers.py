@@ -10,7 +10,9 @@ from materials_api.errors import CaseNumberInvalid, CaseNumberTaken
 from materials_api.tables import case_numbers, cases
 from storage.database import ReadTx, WriteTx
 
-_NUMBER = re.compile(r"[\w\-./〔〕（）()]{1,64}")
+# Latin letters, digits and Chinese characters: a number is read out, typed and searched for.
+PATTERN = "^[0-9A-Za-z\u4e00-\u9fff_./〔〕（）()-]{1,64}$"
+_NUMBER = re.compile(PATTERN)
 
 
 def given_number(tx: ReadTx, number: str) -> str:

@@ -8,14 +8,12 @@ change of representative.
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, select
-
 from kernel.principals import Capacity, Principal
 from materials_api.catalogue.terms import ENDING_EVENTS, Sensitivity
 from materials_api.grants.errors import HolderEnded, MayNotDecide, SensitiveItem
+from materials_api.registers.party_events import events_of_party
 from materials_api.room import MaterialsRoom
 from materials_api.rules.reuse_grants import MAY_GRANT
-from materials_api.tables import party_events
 from parties.capacity import MayAct
 from parties.errors import NotActingForHolder
 from storage.database import ReadTx
@@ -29,10 +27,6 @@ DECIDES: frozenset[Capacity] = frozenset(
         Capacity.LICENSE_MANAGER,
         Capacity.GUARDIAN,
     }
-)
-
-_EVENTS = select(party_events.c.event, party_events.c.at).where(
-    party_events.c.party_id == bindparam("party")
 )
 
 
@@ -62,9 +56,7 @@ def decider(room: MaterialsRoom, tx: ReadTx, at: datetime, principal: Principal)
     acting = room.parties.may_act(tx, at, person, holder, capacity)
     if not isinstance(acting, MayAct):
         raise NotActingForHolder()
-    endings = {event.value for event in ENDING_EVENTS}
-    if any(
-        row["event"] in endings and row["at"] <= at for row in tx.all(_EVENTS, {"party": holder})
-    ):
+    happened = events_of_party(room, tx, holder)
+    if any(event.event in ENDING_EVENTS and event.at <= at for event in happened):
         raise HolderEnded()
     return Decider(holder, person, capacity, acting.capacity_id)

@@ -22,6 +22,7 @@ class GrantLimits:
     code_window: int = 600
 
     verification_items: int = 50  # in one call
+    verification_log_wait: int = 2  # for an item that was registered a moment ago
     verification_attempts: int = 6  # when what was gathered changed before the commit
 
     ticket_life: int = 300

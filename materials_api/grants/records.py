@@ -207,7 +207,7 @@ def add_grant(
     entry = room.ledger.journal.record(tx, at, kind, grant.grant_id, grant.body(by))
     tx.execute(insert(grants), {"grant_id": grant.grant_id, **grant.columns(entry.entry_id)})
     tx.insert_many(
-        insert(grant_items),
+        grant_items,
         [
             {
                 "grant_id": grant.grant_id,

@@ -9,6 +9,7 @@ from kernel.principals import Principal, Role
 from materials_api.cases.access import case_for, events_of, list_cases
 from materials_api.cases.events import apply_event
 from materials_api.cases.lifecycle import CaseState
+from materials_api.cases.numbers import PATTERN
 from materials_api.cases.opening import open_case
 from materials_api.http.case_models import (
     CaseDetailOut,
@@ -61,7 +62,7 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
     def list_(
         principal: Annotated[Principal, Depends(reader)],
         state: Annotated[StateWord | None, Query()] = None,
-        number: Annotated[str | None, Query(max_length=64, description="办件编码")] = None,
+        number: Annotated[str | None, Query(pattern=PATTERN, description="办件编码")] = None,
         cursor: Cursor = None,
         limit: PageSize = 50,
     ) -> CasePage:

@@ -47,9 +47,9 @@ class EventIn(Wire):
 
 
 class EventOut(Wire):
-    """`ended`: capacities (代办关系) that ended with it."""
+    """`entry`: of its record in the ledger. `ended`: capacities (代办关系) that ended with it."""
 
-    event_id: str
+    entry: str
     party: str
     ended: list[str]
 
@@ -113,7 +113,7 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         def work(tx: WriteTx) -> tuple[int, EventOut]:
             party = room.parties.ensure(tx, now, body.holder.ref())
             done = record_event(room, tx, now, principal, party, body.event, body.at or now)
-            return 201, EventOut(event_id=done.event_id, party=party, ended=list(done.ended))
+            return 201, EventOut(entry=done.entry_id, party=party, ended=list(done.ended))
 
         return write_once(
             room.database, room.vault, now, principal, "POST /v1/party-events", key, body, work

@@ -143,7 +143,7 @@ def register_material(
         },
     )
     tx.insert_many(
-        insert(material_parties),
+        material_parties,
         [
             {"material_id": material_id, "party_id": share.party, "role": share.role.value}
             for share in shares
@@ -207,7 +207,7 @@ def file_record(
 
 def _take_uploads(tx: WriteTx, at: datetime, material_id: str, found: Sequence[RowMapping]) -> None:
     tx.insert_many(
-        insert(material_files),
+        material_files,
         [
             {
                 "material_id": material_id,

@@ -14,7 +14,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, insert, select, update
+from sqlalchemy import RowMapping, Select, select, update
 
 from kernel.errors import CodedError
 from kernel.principals import Principal
@@ -241,7 +241,7 @@ def _record(
     )
     parties = dict.fromkeys(share.party for share in material.parties)
     tx.insert_many(
-        insert(uses),
+        uses,
         [
             {
                 "entry_id": entry.entry_id,

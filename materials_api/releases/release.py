@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from kernel.principals import Principal
+from kernel.principals import Principal, Role
 from materials_api.cases.access import case_for
 from materials_api.errors import MaterialUnknown, RecordMismatch
 from materials_api.grants.errors import NotAllowedToRelease
@@ -33,7 +33,8 @@ _GRANT_REASONS: Mapping[GrantStanding, ReasonCode] = {
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a ticket stands for. `verification_id` None: the holder's own download."""
+    """What a ticket stands for. `verification_id` None: the holder's own download, and
+    nobody else's, whatever the ticket's row says."""
 
     verification_id: str | None
     material_id: str
@@ -51,6 +52,8 @@ def check_release(
     state = MaterialState(row["status"])
     checked_state(room, tx, claim.material_id, state.value)
     if claim.verification_id is None:
+        if principal.role is not Role.APPLICANT:
+            raise MaterialUnknown()
         material_for(room, tx, principal, claim.material_id)
         if state is MaterialState.ERASED:
             raise NotAllowedToRelease(reason=ReasonCode.MATERIAL_ERASED.value)
@@ -59,18 +62,25 @@ def check_release(
     ended = MATERIAL_STATE_REASONS.get(state)
     if ended is not None and state is not MaterialState.SUPERSEDED:
         raise NotAllowedToRelease(reason=ended.value)
-    _check_verification(room, tx, at, principal, claim.verification_id)
+    _check_verification(room, tx, at, principal, claim.verification_id, claim.material_id)
 
 
 def _check_verification(
-    room: MaterialsRoom, tx: ReadTx, at: datetime, principal: Principal, verification_id: str
+    room: MaterialsRoom,
+    tx: ReadTx,
+    at: datetime,
+    principal: Principal,
+    verification_id: str,
+    material_id: str,
 ) -> None:
     row = tx.one(select(verifications).where(verifications.c.verification_id == verification_id))
     if row is None:
         raise RecordMismatch(entity=verification_id)
     case_for(tx, principal, row["case_id"])
-    body = room.ledger.records.open(tx, row["entry_id"]).body
-    if body.get("outcome") != "allowed" or body.get("case") != row["case_id"]:
+    record = room.ledger.records.open(tx, row["entry_id"])
+    body = record.body
+    told = (record.entity, body.get("outcome"), body.get("case"), body.get("item"))
+    if told != (verification_id, "allowed", row["case_id"], material_id):
         raise RecordMismatch(entity=verification_id)
     grants = body.get("grants")
     for grant_id in grants if isinstance(grants, list) else []:

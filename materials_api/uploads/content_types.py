@@ -7,7 +7,7 @@ readers would take for two things (a polyglot) is nothing at all:
 `application/octet-stream`, which only types that take anything accept.
 """
 
-from functools import cache
+import threading
 from typing import Final, Protocol, cast
 
 from materials_api.limits import ArchiveLimits
@@ -154,12 +154,17 @@ def _well_formed(media_type: str) -> bool:
     )
 
 
-@cache
-def _libmagic() -> _Magic:
-    # Imported here: loading the library and its data takes 20 ms that most commands
-    # do not need. pylibmagic first, so that everyone has the same library and data.
-    import pylibmagic  # noqa: F401
-    from magic import Magic
+_handles = threading.local()
 
-    # One handle behind python-magic's own lock.
-    return cast(_Magic, Magic(mime=True))
+
+def _libmagic() -> _Magic:
+    """This thread's handle: python-magic locks each, and looking takes longer than hashing."""
+    handle: _Magic | None = getattr(_handles, "magic", None)
+    if handle is None:
+        # Imported here: loading the library and its data takes 20 ms that most commands
+        # do not need. pylibmagic first, so that everyone has the same library and data.
+        import pylibmagic  # noqa: F401
+        from magic import Magic
+
+        handle = _handles.magic = cast(_Magic, Magic(mime=True))
+    return handle

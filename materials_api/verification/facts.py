@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kernel.canonical import JsonValue
-from kernel.clock import parse_time
 from kernel.errors import Corrupt
 from kernel.ids import IdKind, is_id
 from kernel.principals import Principal
@@ -23,7 +21,6 @@ from materials_api.catalogue.model import MaterialType, Requirement
 from materials_api.catalogue.terms import (
     ConsentRule,
     MaterialForm,
-    PartyEventKind,
     PartyRole,
     Provenance,
 )
@@ -32,6 +29,7 @@ from materials_api.grants.errors import ItemUnknown
 from materials_api.grants.records import Grant
 from materials_api.materials.access import FileFacts, read_material
 from materials_api.materials.lifecycle import MaterialState
+from materials_api.registers.party_events import events_of_party
 from materials_api.room import MaterialsRoom
 from materials_api.rules.reuse_facts import (
     GrantFacts,
@@ -44,7 +42,6 @@ from materials_api.verification.case import CaseContext, gather_case, open_entry
 from materials_api.verification.grants import gather_grants
 from materials_api.verification.rows import (
     Row,
-    event_rows,
     file_rows,
     material_row,
     party_rows,
@@ -177,7 +174,7 @@ def _item(
         record=found.record,
         grants={grant.grant_id: grant for grant, _ in grants},
         grant_facts=tuple(facts for _, facts in grants),
-        events=tuple(event for party in whose for event in party_events(room, tx, party, seen)),
+        events=tuple(event for party in whose for event in _events(room, tx, party, seen)),
         files=found.files,
         material=found.material,
         license=found.license,
@@ -286,21 +283,7 @@ def _license(room: MaterialsRoom, tx: ReadTx, license_id: str) -> _Found:
     )
 
 
-def party_events(
-    room: MaterialsRoom, tx: ReadTx, party: str, seen: _Seen
-) -> tuple[PartyEvent, ...]:
-    """What happened to the party, from the records of it."""
+def _events(room: MaterialsRoom, tx: ReadTx, party: str, seen: _Seen) -> tuple[PartyEvent, ...]:
     if party not in seen.events:
-        found: list[PartyEvent] = []
-        for row in event_rows(tx, party):
-            body = open_entry(room, tx, row["entry_id"], None).body
-            told = (body.get("party"), body.get("event"), _moment(body.get("happened_at")))
-            if told != (party, row["event"], row["at"]):
-                raise RecordMismatch(entity=party)
-            found.append(PartyEvent(party, PartyEventKind(row["event"]), row["at"]))
-        seen.events[party] = tuple(found)
+        seen.events[party] = events_of_party(room, tx, party)
     return seen.events[party]
-
-
-def _moment(value: JsonValue) -> datetime | None:
-    return parse_time(value) if isinstance(value, str) else None

@@ -16,7 +16,6 @@ from materials_api.tables import (
     material_files,
     material_parties,
     materials,
-    party_events,
 )
 from parties.tables import capacities, parties
 from storage.database import ReadTx
@@ -65,11 +64,6 @@ _GRANTS_FOR_ITEM = Prepared(
     )
 )
 _GRANT = Prepared(select(grants).where(grants.c.grant_id == bindparam("grant")))
-_EVENTS = Prepared(
-    select(party_events.c.entry_id, party_events.c.event, party_events.c.at).where(
-        party_events.c.party_id == bindparam("party")
-    )
-)
 _ACTING = Prepared(
     select(capacities.c.capacity_id).where(
         capacities.c.holder == bindparam("holder"),
@@ -114,10 +108,6 @@ def grant_rows(
 
 def grant_row(tx: ReadTx, grant_id: str) -> Row | None:
     return _GRANT.one(tx, {"grant": grant_id})
-
-
-def event_rows(tx: ReadTx, party: str) -> list[Row]:
-    return _EVENTS.all(tx, {"party": party})
 
 
 def capacity_ids(tx: ReadTx, holder: str, person: str) -> list[str]:

@@ -18,6 +18,7 @@ recorded. Body of `verification.allowed` and `verification.denied`, about a
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -169,7 +170,15 @@ def write_verdicts(
             entry.entry_id,
         )  # fmt: skip
         written.append(Written(verification_id, entry.entry_id, slip, body))
+    tx.after_commit(partial(_tell, room, verdicts))
     return written
+
+
+def _tell(room: MaterialsRoom, verdicts: Sequence[Verdict]) -> None:
+    for verdict in verdicts:
+        decision = verdict.decision
+        reasons = () if isinstance(decision, Allowed) else decision.reasons
+        room.decided(decision.outcome, [code.value for code in reasons])
 
 
 def _spend(

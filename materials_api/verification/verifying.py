@@ -6,6 +6,7 @@ records and remembers the answer. If something changed meanwhile, the whole
 call starts again with fresh facts.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,6 +98,7 @@ def attempts(
     check_call(room, wanted.items)
     basis = checked_basis(wanted.basis)
     looked = Looked()
+    waited = False
     for _ in range(room.limits.grants.verification_attempts):
         refused: CodedError | None = None
         with room.database.read() as tx:
@@ -112,10 +114,34 @@ def attempts(
         if refused is not None:
             note_refusal(room, at, principal, wanted.case_id, refused)
             raise refused
+        if not waited and (unpublished := _unpublished(room, gathered)):
+            # Registered a moment ago: its place in the log is due within a batch interval.
+            waited = True
+            _await_log(room, unpublished)
+            continue
         verdicts = [_decide(room, at, gathered, item, basis, looked) for item in gathered.items]
         work = _commit(room, at, principal, gathered, basis, verdicts, render)
         yield remembering(at, key, work)
         looked.answers.clear()  # a licence may be what changed
+
+
+def _unpublished(room: MaterialsRoom, gathered: Gathered) -> list[str]:
+    """The entries of items that no published checkpoint covers yet, while the log runs."""
+    if not room.ledger.running:
+        return []
+    size = room.ledger.checkpoint().size
+    records = (item.record for item in gathered.items if item.record is not None)
+    return [
+        record.entry_id
+        for record in records
+        if record.leaf_index is None or record.leaf_index >= size
+    ]
+
+
+def _await_log(room: MaterialsRoom, entries: Sequence[str]) -> None:
+    deadline = time.monotonic() + room.limits.grants.verification_log_wait
+    for entry_id in entries:
+        room.ledger.wait_for(entry_id, max(0.0, deadline - time.monotonic()))
 
 
 def _again(known: Reply, _: WriteTx) -> Reply:

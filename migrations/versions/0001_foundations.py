@@ -33,10 +33,11 @@ def upgrade() -> None:
         sa.Column("principal", sa.String(length=30), nullable=False),
         sa.Column("route", sa.String(length=128), nullable=False),
         sa.Column("key", sa.String(length=128), nullable=False),
-        sa.Column("body_sha256", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("body_mac", sa.LargeBinary(length=32), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("reply", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("mac", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("principal", "route", "key", name="pk_idempotency"),
     )
     op.create_table(

@@ -24,10 +24,9 @@ def write_once(
 ) -> Response:
     """Run `work` in one transaction and answer with its model after the commit.
 
-    With a key, the same request again gets the remembered answer. The request
-    body is compared by a keyed digest, because a plain one could be guessed
-    from a copy of the database. The answer is kept as it is: it must hold no
-    personal data. `route` names the route with its ids, at most 128 characters.
+    With a key, the same request again gets the remembered answer. The answer is
+    kept as it is: it must hold no personal data. `route` names the route with its
+    ids, at most 128 characters.
     """
 
     def attempt(tx: WriteTx) -> Reply:
@@ -44,8 +43,7 @@ def request_key(
     """Under what the answer to this request is remembered; None without a key."""
     if key is None:
         return None
-    digest = vault.mac("idempotency", body.model_dump_json().encode())
-    return RequestKey(principal.subject, route, key, digest)
+    return RequestKey.of(vault, principal.subject, route, key, body.model_dump_json().encode())
 
 
 def json_response(reply: Reply) -> Response:

@@ -24,6 +24,7 @@ from materials_api.tables import grants, tickets, uploads
 from parties.fsck import fsck as check_parties
 from runtime.fsck_audit import AuditCheck
 from runtime.fsck_files import check_files
+from runtime.fsck_replies import check_replies
 from runtime.store import Store, open_store
 from storage.tables import audit
 
@@ -38,6 +39,17 @@ NAMES = {
     "audit": "审计 audit",
 }
 SHOWN = 200  # lines on a terminal; a file or a pipe gets them all
+# Of the caller or the machine: nothing was looked at.
+_NOT_OF_THE_STORE = frozenset(
+    {
+        "store_missing",
+        "setting_invalid",
+        "setting_unknown",
+        "setting_twice",
+        "config_unreadable",
+        "traces_unavailable",
+    }
+)
 _SENTENCES = {
     "store_unreadable": ("存储无法打开：{detail}", "the store cannot be opened: {detail}"),
     "database_damaged": ("数据库文件已损坏：{detail}", "the database file is damaged: {detail}"),
@@ -57,7 +69,7 @@ def check_store(data: Path, *, as_json: bool) -> int:
                 problems = run_checks(store, _teller(bar))
             checked = store.ledger.origin
     except (CodedError, *UNREADABLE) as error:
-        if isinstance(error, CodedError) and error.code in ("store_missing", "setting_invalid"):
+        if isinstance(error, CodedError) and error.code in _NOT_OF_THE_STORE:
             raise
         problems = [not_opened(error)]
     if as_json:
@@ -93,6 +105,7 @@ def run_checks(store: Store, tell: Tell) -> list[Problem]:
         ("materials", lambda: check_materials(store.materials, tell)),
         ("exports", lambda: check_archive(store.archive, tell)),
         ("audit", lambda: check_audit(store, tell)),
+        ("replies", lambda: check_replies(store.database, store.vault).problems),
     )
     for name, check in checks:
         with found.guarded(name):
@@ -126,7 +139,7 @@ def lines(problems: Sequence[Problem], checked: str, shown: int | None) -> list[
 def _database(store: Store, tell: Tell) -> list[Problem]:
     found = Findings(_SENTENCES)
     for line in store.database.damage():
-        found.add("database_damaged", store.database.path.name, line)
+        found.add("database_damaged", store.database.name, line)
     tell("database", 1, 1)
     return found.problems
 

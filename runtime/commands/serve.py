@@ -1,6 +1,5 @@
 """`mianjiao serve`: the store behind HTTP, in one process."""
 
-import logging
 import socket
 import sys
 from pathlib import Path
@@ -10,24 +9,30 @@ from kernel.errors import CodedError
 from runtime.errors import AddressInUse
 
 
-def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False) -> int:
+def serve_store(
+    data: Path,
+    host: str,
+    port: int,
+    *,
+    config: Path | None = None,
+    announce_json: bool = False,
+) -> int:
     """Serve until SIGTERM or SIGINT; 0 when the ledger closed cleanly.
 
     With `announce_json` the first line of output is `{"url": …}`, for a parent
-    process; otherwise a person is told where to look.
+    process; otherwise a person is told where to look. `config`: the file of settings.
     """
     import uvicorn
 
     from runtime.app import build_app
     from runtime.interpreter import settle
+    from runtime.logs import configure
     from runtime.protocol import bounded_protocol
     from runtime.settings import read_settings
     from runtime.store import open_store
 
-    settings = read_settings()
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    settings = read_settings(config)
+    configure(settings.log_level)
     try:
         listener = socket.create_server((host, port), backlog=1024)
     except OSError:
@@ -41,17 +46,19 @@ def serve_store(data: Path, host: str, port: int, *, announce_json: bool = False
             print(canonical_bytes({"url": url}).decode(), flush=True)
         else:
             _tell(data, url, store.ledger_origin, store.warnings())
-        config = uvicorn.Config(
+        served = uvicorn.Config(
             build_app(store, settings),
-            log_level="warning",
+            log_config=None,  # ours is in force
             access_log=False,
             server_header=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=20,
-            http=bounded_protocol(settings.receive_idle_seconds),
+            http=bounded_protocol(
+                settings.receive_idle_seconds, refused=store.observing.metrics.refused
+            ),
             ws="none",
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(served).run(sockets=[listener])
     return 0
 
 

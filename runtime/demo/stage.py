@@ -46,7 +46,6 @@ class Stage:
         self.objects = objects
         self._say = say
         self.step = "0"
-        self._waited: set[str] = set()
         self.kept = Kept()
         self.packages: list[str] = []
         """Cases to be exported at the end."""
@@ -160,7 +159,6 @@ class Stage:
     ) -> dict[str, Json]:
         """One call for many items; by item, what came out. `grant`: the one to rely on."""
         named = {} if grant is None else {"grant": grant}
-        self._logged(item for _, item in items)
         outcomes: dict[str, Json] = {}
         for start in range(0, len(items), BATCH):
             answer = self[caller].post(
@@ -178,13 +176,6 @@ class Stage:
                 self.keep_verification(one, caller)
                 outcomes[str(one["item"])] = one
         return outcomes
-
-    def _logged(self, items: Iterable[str]) -> None:
-        """Wait until the items have their place in the log, as time does in real life."""
-        for item in set(items) - self._waited:
-            path, caller = self.kept.receipts[item]
-            self[caller].receipt(path)
-            self._waited.add(item)
 
     def keep_verification(self, one: Json, caller: str) -> None:
         self.kept.verifications.append(

@@ -1,7 +1,6 @@
 """Rows: the engine, the unit of work, and the column types that both engines share."""
 
 from storage.database.engine import Database
-from storage.database.sqlite import version_warning
 from storage.database.unit_of_work import ReadTx, WriteTx
 
-__all__ = ["Database", "ReadTx", "WriteTx", "version_warning"]
+__all__ = ["Database", "ReadTx", "WriteTx"]

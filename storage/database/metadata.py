@@ -1,10 +1,13 @@
 """The one `MetaData` that every room's `tables.py` adds to, and shared column types."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, MetaData, String
 from sqlalchemy.types import TypeDecorator
+
+from storage.errors import RowUnreadable
 
 # Every constraint has a name, so that migrations can change it on both engines.
 metadata = MetaData(
@@ -23,6 +26,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     PostgreSQL keeps `timestamptz`; SQLite has no time zones, so the UTC wall
     time is stored and the zone is put back on reading. Naive times are refused.
+    `RowUnreadable`: the stored value is no time, as only a damaged SQLite row can be.
     """
 
     impl = DateTime(timezone=True)
@@ -41,6 +45,20 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         aware: datetime = value.replace(tzinfo=UTC) if value.tzinfo is None else value
         return aware.astimezone(UTC)
+
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], datetime | None]:
+        convert = super().result_processor(dialect, coltype)
+        assert convert is not None  # noqa: S101 - there is a process_result_value
+
+        def read(value: Any) -> datetime | None:
+            try:
+                return convert(value)
+            except (ValueError, TypeError) as error:
+                raise RowUnreadable() from error
+
+        return read
 
 
 Id = String(30)  # a `kernel.ids` id

@@ -70,9 +70,12 @@ class Prepared:
         values = {**compiled.fixed, **parameters}
         for name, convert in compiled.binds:
             values[name] = convert(values[name])
-        given = [values[name] for name in compiled.positions] if compiled.positions else values
+        if compiled.positions is None:
+            given: Any = {name: values[name] for name in compiled.parameters}
+        else:
+            given = [values[name] for name in compiled.positions]
         try:
-            return compiled, tx.driver.execute(compiled.sql, given)
+            return compiled, tx.driver.execute(compiled.sql, given, **compiled.options)
         except compiled.driver_error as error:
             raise compiled.wrapped(error) from error
 
@@ -81,11 +84,13 @@ class Prepared:
 class _Compiled:
     sql: str
     positions: list[str] | None  # order of the parameters, where the driver has no names
+    parameters: list[str]
     fixed: dict[str, Any]  # values that the statement itself holds, converted
     binds: list[tuple[str, Convert]]
     names: list[str]
     results: list[tuple[str, Convert]]
     driver_error: type[Exception]
+    options: dict[str, bool]  # of the driver's `execute`
 
     def wrapped(self, error: Exception) -> BaseException:
         """The driver's error as Core would raise it."""
@@ -117,11 +122,14 @@ def _compile(statement: Executable, columns: list[str] | None, dialect: Dialect)
     return _Compiled(
         compiled.string,
         list(compiled.positiontup) if compiled.positiontup is not None else None,
+        list(compiled.binds),
         fixed,
         binds,
         names,
         results,
         driver_error,
+        # Planned by the server at its first use, and kept with the connection.
+        {"prepare": True} if dialect.name == "postgresql" else {},
     )
 
 

@@ -1,15 +1,24 @@
-"""What is particular to SQLite: pragmas, error codes, versions to warn of."""
+"""What is particular to SQLite: pragmas, error codes, versions to warn of.
+
+WAL and `synchronous=FULL` (NORMAL loses acknowledged commits in a power cut);
+`BEGIN IMMEDIATE` for the writer; readers on deferred snapshots that cannot write.
+"""
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool, StaticPool
 
 from storage.errors import DatabaseBusy, DatabaseDamaged, StorageFailed, StorageFull
 
 BUSY_TIMEOUT_MS = 10_000
+READERS = 8
+_EXTRA_READERS = 32
+_READER_WAIT_SECONDS = 10
 
 # Read back and asserted by a test on every connection.
 PRAGMAS = {
@@ -29,6 +38,64 @@ WRITER_PRAGMAS = {
 _TRUNCATE_TIMEOUT_MS = 50
 
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))  # first and last version that has it
+
+
+class SqliteBackend:
+    """The embedded database file at a path; made when it is first written to."""
+
+    driver_error: type[Exception] = sqlite3.Error
+    group_limit = 256
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        url = URL.create("sqlite", database=str(path))
+        self.writer_engine = create_engine(
+            url,
+            poolclass=StaticPool,
+            connect_args={"check_same_thread": False},
+            hide_parameters=True,  # error texts reach logs
+        )
+        self.reader_engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=READERS,
+            max_overflow=_EXTRA_READERS,
+            pool_timeout=_READER_WAIT_SECONDS,
+            connect_args={"check_same_thread": False},
+            hide_parameters=True,
+        )
+        configure(self.writer_engine, begin="BEGIN IMMEDIATE", query_only=False)
+        configure(self.reader_engine, begin="BEGIN DEFERRED", query_only=True)
+
+    def coded(self, error: BaseException) -> BaseException:
+        return coded(error)
+
+    def lock(self, driver: sqlite3.Connection) -> None:
+        """`BEGIN IMMEDIATE` has it already."""
+
+    def move_savepoint(self, driver: sqlite3.Connection, name: str) -> None:
+        driver.execute(f"RELEASE {name}")
+        driver.execute(f"SAVEPOINT {name}")
+
+    def is_open(self, driver: sqlite3.Connection) -> bool:
+        # After a full disk, say, SQLite has rolled back by itself.
+        return driver.in_transaction
+
+    def can_commit(self, driver: sqlite3.Connection) -> bool:
+        return driver.in_transaction
+
+    def is_lost(self, driver: sqlite3.Connection) -> bool:
+        return False
+
+    def forget_deleted(self, driver: sqlite3.Connection) -> bool:
+        return truncate_wal(driver)
+
+    def damage(self, driver: sqlite3.Connection) -> list[str]:
+        return damage(driver)
+
+    def warnings(self) -> list[str]:
+        warning = version_warning()
+        return [] if warning is None else [warning]
 
 
 def configure(engine: Engine, *, begin: str, query_only: bool) -> None:

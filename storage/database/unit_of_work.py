@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Executable, RowMapping
+from sqlalchemy import Connection, CursorResult, Executable, RowMapping, Table, insert
+
+# Rows from which a COPY is faster, though the server has to answer twice more.
+_WORTH_A_COPY = 50
 
 Parameters = Mapping[str, Any]
 
@@ -54,10 +57,34 @@ class WriteTx(ReadTx):
         super().__init__(connection)
         self._after_commit: list[Callable[[], None]] = []
 
-    def insert_many(self, statement: Executable, rows: Sequence[Parameters]) -> None:
-        """Bulk insert: one statement, many rows. No rows is no statement."""
-        if rows:
-            self.connection.execute(statement, rows)
+    def insert_many(self, table: Table, rows: Sequence[Parameters]) -> None:
+        """Insert many rows, which all name the same columns. No rows is no statement."""
+        if not rows:
+            return
+        if self._copies(len(rows)):
+            from storage.database.copying import copy_mappings
+
+            copy_mappings(self.connection, table, rows)
+        else:
+            self.connection.execute(insert(table), rows)
+
+    def copy_rows(self, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
+        """Insert rows of values that need no conversion by PostgreSQL's COPY.
+
+        False, and nothing is inserted, on another engine or if they are too few
+        for it to be worth while.
+        """
+        if not self._copies(len(rows)):
+            return False
+        from storage.database.copying import copy_rows
+
+        copy_rows(self.connection, table, names, rows)
+        return True
+
+    def _copies(self, count: int) -> bool:
+        # The modules behind it are loaded only here: an embedded store needs no
+        # driver of a server.
+        return count >= _WORTH_A_COPY and self.connection.dialect.name == "postgresql"
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Run `callback` once the commit is durable (a wake-up; never anything that can fail)."""

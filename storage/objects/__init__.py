@@ -1,4 +1,7 @@
-"""Stored bytes: the port of object stores, the file system store, and sealed objects."""
+"""Stored bytes: the port of object stores, the store in a folder, and sealed objects.
+
+`storage.objects.bucket_store` is imported by who uses it: the S3 package is slow to load.
+"""
 
 from storage.objects.filesystem import FilesystemStore
 from storage.objects.hashing import Digests

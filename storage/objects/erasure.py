@@ -2,7 +2,11 @@
 
 `registry.erase` and the ledger null the keys inside the business transaction.
 Older pages may still stand in the write-ahead log, so erasure is `pending`
-until the log was emptied. Safe to repeat at any time; run it at every start.
+until the log was emptied. On PostgreSQL, where old versions of rows stay in the
+server's files, it stays pending. Safe to repeat at any time; run it at every start.
+
+Ciphertext that a lock still holds stays where it is: without its key nobody can
+ever read it. It is deleted by the sweep, once the lock has ended.
 """
 
 from collections.abc import Sequence
@@ -12,6 +16,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from storage.database import Database, ReadTx, WriteTx
+from storage.errors import ObjectRetained
 from storage.objects.port import ObjectStore
 from storage.tables import objects
 
@@ -20,10 +25,14 @@ _BATCH = 500  # rows in one statement
 
 @dataclass(frozen=True, slots=True)
 class Erasures:
-    """Object keys whose erasure is complete since this call, and those still pending."""
+    """Object keys whose erasure is complete since this call, and those still pending.
+
+    `locked`: of those done, the ones whose ciphertext a retention still holds.
+    """
 
     done: list[str]
     pending: list[str]
+    locked: list[str]
 
 
 def pending(tx: ReadTx) -> list[str]:
@@ -35,7 +44,7 @@ def pending(tx: ReadTx) -> list[str]:
 
 
 def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Erasures:
-    """Delete the ciphertexts of erased objects and empty the write-ahead log.
+    """Delete the ciphertexts of erased objects and see to it that their keys are gone.
 
     The log is emptied even if no object is pending: the ledger erases records
     of its own. Pending stays what a reader's old snapshot still holds; call
@@ -43,10 +52,14 @@ def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Era
     """
     with database.read() as tx:
         keys = pending(tx)
+    locked = []
     for key in keys:
-        store.delete(key)
+        try:
+            store.delete(key)
+        except ObjectRetained:
+            locked.append(key)
     if not database.forget_deleted():
-        return Erasures(done=[], pending=keys)
+        return Erasures(done=[], pending=keys, locked=[])
 
     def mark(tx: WriteTx) -> None:
         for batch in _batches(keys):
@@ -56,7 +69,7 @@ def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Era
 
     if keys:
         database.write(mark)
-    return Erasures(done=keys, pending=[])
+    return Erasures(done=keys, pending=[], locked=locked)
 
 
 def _batches(keys: Sequence[str]) -> list[Sequence[str]]:

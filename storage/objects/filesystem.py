@@ -108,6 +108,14 @@ class FilesystemStore:
             path.unlink()
             fsync_folder(str(path.parent))
 
+    def retain(self, key: str, until: datetime) -> None:
+        # Whoever can write in a folder can delete in it: nothing is promised here.
+        self.size(key)
+
+    def retained_until(self, key: str) -> datetime | None:
+        self.size(key)
+        return None
+
     def keys(self) -> Iterator[tuple[str, datetime]]:
         for name in _FOLDERS:
             with device_errors():
@@ -120,8 +128,7 @@ class FilesystemStore:
                     yield path.name, datetime.fromtimestamp(stored, UTC)
 
     def strangers(self) -> Iterator[str]:
-        """Paths below the root that are no object's: names of another form, objects in
-        another folder than theirs, links, folders. For a check; `keys` passes over them."""
+        """Names of another form, objects in another folder than theirs, links, folders."""
         with device_errors():
             folders = sorted(self.root.iterdir())
         for folder in folders:

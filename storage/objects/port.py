@@ -58,7 +58,8 @@ class ObjectStore(Protocol):
     Content is ciphertext: the store is not trusted with keys nor believed.
     Errors: `ObjectKeyInvalid` for any key that `check_key` refuses,
     `StorageFull` when there is no space, `StorageFailed` for a device that
-    fails; the same call may succeed later.
+    fails or a server that does not answer: whether something was stored is not
+    known then, and the same call may succeed later.
     """
 
     def create(self, key: str) -> ObjectWriter: ...
@@ -82,10 +83,31 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object, durably; an unknown key is no error. For sweeps and
-        erasure alone."""
+        erasure alone. `ObjectRetained` until `retained_until`: nothing changed, the
+        object is still read, and the same call succeeds later."""
+        ...
+
+    def retain(self, key: str, until: datetime) -> None:
+        """Let nobody delete the object before `until` (UTC), the operator included.
+
+        Only ever extends, and may be repeated. `ObjectMissing` if there is none.
+        What holds afterwards is what `retained_until` says: a folder cannot
+        refuse its owner, and keeps nothing; a bucket keeps it in whole seconds,
+        and dates beyond the year 2261 to the end of that year.
+        """
+        ...
+
+    def retained_until(self, key: str) -> datetime | None:
+        """Until when the store refuses `delete`; None if it does not, or never did.
+        `ObjectMissing` if there is no object."""
         ...
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
         """Every key and the time it was stored (UTC), in no order. Objects that
         come or go meanwhile may be missed or shown."""
+        ...
+
+    def strangers(self) -> Iterator[str]:
+        """Names in the store that are no object's, and second versions of objects, in
+        words for a person. For a check; `keys` passes over them."""
         ...

@@ -7,7 +7,7 @@ refers to it, and erased by destroying its wrapped key.
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from storage.database import ReadTx, WriteTx
 from storage.database.prepared import Prepared
@@ -16,7 +16,6 @@ from storage.keyvault import WrappedKey
 from storage.objects.sealed_writer import ObjectRef, StoredObject
 from storage.tables import objects
 
-_ADD = insert(objects)
 _REF = Prepared(
     select(
         objects.c.size,
@@ -53,7 +52,7 @@ def add(tx: WriteTx, at: datetime, stored: StoredObject) -> None:
 def add_many(tx: WriteTx, at: datetime, stored: Sequence[StoredObject]) -> None:
     """`add` for a batch, in one statement."""
     tx.insert_many(
-        _ADD,
+        objects,
         [
             {
                 "object_key": item.object_key,

@@ -1,10 +1,12 @@
 """The sweep: removes what nothing refers to, from rows and from the store.
 
 An upload that was never used leaves an unclaimed row; a crash between the put
-and the commit leaves a file without a row. Both are removed once old enough.
+and the commit leaves a file without a row. Both are removed once old enough, and
+so is ciphertext whose key was erased while a retention still held it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -12,6 +14,7 @@ from itertools import islice
 from sqlalchemy import select
 
 from storage.database import Database, WriteTx
+from storage.errors import ObjectRetained
 from storage.objects import registry
 from storage.objects.erasure import finish_erasures
 from storage.objects.port import ObjectStore
@@ -24,13 +27,15 @@ Release = Callable[[WriteTx, Sequence[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many objects were removed with their rows, how many files without one,
-    how many erasures came to their end, and how many are still pending."""
+    """How many objects were removed with their rows, how many files that nothing
+    needs, how many erasures came to their end, how many are still pending, and how
+    many files that nothing needs a retention still holds."""
 
     unclaimed: int
     strays: int
     erased: int
     pending: int
+    locked: int
 
 
 def sweep(
@@ -54,18 +59,25 @@ def sweep(
     unclaimed = 0
     while keys := database.write(lambda tx: _remove_unclaimed(tx, before, release)):
         for key in keys:
-            store.delete(key)
+            # A lock leaves a stray, for a later sweep.
+            with suppress(ObjectRetained):
+                store.delete(key)
         unclaimed += len(keys)
-    strays = 0
+    strays = locked = 0
     old = (key for key, stored in store.keys() if stored < before)  # noqa: SIM118 - no mapping
     for batch in _batches(old):
-        known = _known(database, batch)
+        needed = _needed(database, batch)
         for key in batch:
-            if key not in known:
+            if key in needed:
+                continue
+            try:
                 store.delete(key)
                 strays += 1
+            except ObjectRetained:
+                locked += 1
     erasures = finish_erasures(database, store, at)
-    return Swept(unclaimed, strays, len(erasures.done), len(erasures.pending))
+    locked += len(erasures.locked)
+    return Swept(unclaimed, strays, len(erasures.done), len(erasures.pending), locked)
 
 
 def _remove_unclaimed(tx: WriteTx, before: datetime, release: Release) -> list[str]:
@@ -76,8 +88,11 @@ def _remove_unclaimed(tx: WriteTx, before: datetime, release: Release) -> list[s
     return registry.remove(tx, keys)
 
 
-def _known(database: Database, keys: Sequence[str]) -> set[str]:
-    query = select(objects.c.object_key).where(objects.c.object_key.in_(keys))
+def _needed(database: Database, keys: Sequence[str]) -> set[str]:
+    """Those with a row, unless their erasure has come to its end."""
+    query = select(objects.c.object_key).where(
+        objects.c.object_key.in_(keys), objects.c.forgotten_at.is_(None)
+    )
     with database.read() as tx:
         return {row["object_key"] for row in tx.all(query)}
 

@@ -18,6 +18,7 @@ from ledger.service import Ledger
 from storage.database import Database
 from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
+from tests.engines import Engine
 
 START = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 NAME = "log.yunjian.example"
@@ -29,18 +30,19 @@ class Store:
     """One folder with a log in it, and short forms of what tests do."""
 
     directory: Path
+    engine: Engine
     clock: FixedClock = field(default_factory=lambda: FixedClock(START))
     database: Database = field(init=False)
     vault: FileKeyVault = field(init=False)
     ledger: Ledger = field(init=False)
 
     @classmethod
-    def create(cls, directory: Path) -> "Store":
-        store = cls(directory)
+    def create(cls, directory: Path, engine: Engine) -> "Store":
+        store = cls(directory, engine)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "keys").mkdir()
         store.vault = FileKeyVault.create(directory / "keys" / "vault.json")
-        store.database = Database(directory / "mianjiao.sqlite3", create=True)
+        store.database = Database(engine.place(directory / "mianjiao.sqlite3"), create=True)
         metadata.create_all(store.database.writer_engine)
         store.ledger = Ledger.create(
             directory,
@@ -53,10 +55,10 @@ class Store:
         return store
 
     @classmethod
-    def open(cls, directory: Path) -> "Store":
-        store = cls(directory)
+    def open(cls, directory: Path, engine: Engine) -> "Store":
+        store = cls(directory, engine)
         store.vault = FileKeyVault.open(directory / "keys" / "vault.json")
-        store.database = Database(directory / "mianjiao.sqlite3")
+        store.database = Database(engine.place(directory / "mianjiao.sqlite3"))
         store.ledger = Ledger.open(
             directory, database=store.database, vault=store.vault, clock=store.clock
         )
@@ -68,7 +70,7 @@ class Store:
 
     def reopen(self) -> "Store":
         self.close()
-        return Store.open(self.directory)
+        return Store.open(self.directory, self.engine)
 
     @property
     def log(self) -> Path:
@@ -117,19 +119,19 @@ class Store:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    made = Store.create(tmp_path / "data")
+def store(tmp_path: Path, engine: Engine) -> Iterator[Store]:
+    made = Store.create(tmp_path / "data", engine)
     yield made
     made.close()
 
 
 @pytest.fixture
-def create_store(tmp_path: Path) -> Iterator[Callable[[], Store]]:
+def create_store(tmp_path: Path, engine: Engine) -> Iterator[Callable[[], Store]]:
     """Fresh stores on demand, all closed at the end."""
     made: list[Store] = []
 
     def create() -> Store:
-        made.append(Store.create(tmp_path / f"data-{len(made)}"))
+        made.append(Store.create(tmp_path / f"data-{len(made)}", engine))
         return made[-1]
 
     yield create
@@ -138,5 +140,5 @@ def create_store(tmp_path: Path) -> Iterator[Callable[[], Store]]:
 
 
 @pytest.fixture
-def open_store() -> Callable[[Path], Store]:
-    return Store.open
+def open_store(engine: Engine) -> Callable[[Path], Store]:
+    return lambda directory: Store.open(directory, engine)

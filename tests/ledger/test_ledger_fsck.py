@@ -283,6 +283,8 @@ def break_time_of_waiting(store: Any) -> None:
 def test_each_kind_of_damage_has_its_code(
     small: Any, damage: Callable[[Any], None], code: str
 ) -> None:
+    if damage in (break_time, break_time_of_waiting) and not small.engine.is_sqlite:
+        pytest.skip("PostgreSQL lets no such value in")
     damage(small)
     problems = small.fsck()
     assert code in {problem.code for problem in problems}

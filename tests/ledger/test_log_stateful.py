@@ -34,6 +34,8 @@ from ledger.receipts import Evidence, verify_receipt
 from ledger.service import Ledger, key_path
 from ledger.tilestore import FilesystemTiles
 
+pytestmark = pytest.mark.both_engines
+
 
 def _load(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
@@ -187,9 +189,9 @@ def _entry_of(receipt: bytes) -> bytes:
     return base64.b64decode(json.loads(receipt)["entry"])
 
 
-def test_the_log_holds_whatever_happens(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    store = request.getfixturevalue("store")
-    LogMachine.make_store = type(store).create
+def test_the_log_holds_whatever_happens(store: Any) -> None:
+    make, engine = type(store).create, store.engine
+    LogMachine.make_store = lambda directory: make(directory, engine)
     run_state_machine_as_test(
         LogMachine,
         settings=settings(

@@ -1,7 +1,6 @@
 """A real store of this room: database, vault, ledger, parties; nothing is mocked."""
 
 import itertools
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from parties import Credentials, HolderRef, Parties
 from storage.database import Database, ReadTx, WriteTx
 from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
+from tests.engines import Engine
 
 T = TypeVar("T")
 TABLES = {
@@ -120,9 +120,9 @@ class Store:
         return self.read(lambda tx: self.licenses.facts(tx, license_id))
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Path, engine: Engine) -> Store:
     clock = FixedClock(Store.NOON)
-    database = Database(path / "mianjiao.sqlite3")
+    database = Database(engine.place(path / "mianjiao.sqlite3"))
     vault = FileKeyVault.open(path / "vault.json")
     log = Ledger.open(path, database=database, vault=vault, clock=clock)
     people = Parties(log.journal, log.records, vault)
@@ -133,10 +133,10 @@ def open_store(path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     """A store that was just born; tests work on copies of it."""
     path = tmp_path_factory.mktemp("template")
-    database = Database(path / "mianjiao.sqlite3", create=True)
+    database = Database(engine.place(path / "mianjiao.sqlite3"), create=True)
     wanted = [table for table in metadata.sorted_tables if table.name in TABLES]
     database.write(lambda tx: metadata.create_all(tx.connection, tables=wanted))
     vault = FileKeyVault.create(path / "vault.json")
@@ -149,14 +149,20 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(template: Path, tmp_path: Path) -> Iterator[Store]:
-    made = open_store(Path(shutil.copytree(template, tmp_path / "store")))
+def store(template: Path, tmp_path: Path, engine: Engine) -> Iterator[Store]:
+    path = engine.copy_folder(template, tmp_path / "store", "mianjiao.sqlite3")
+    made = open_store(path, engine)
     yield made
     made.room.database.close()
 
 
 @pytest.fixture
-def new_store(template: Path, tmp_path: Path) -> Callable[[], Store]:
+def new_store(template: Path, tmp_path: Path, engine: Engine) -> Callable[[], Store]:
     """Makes a fresh store each time: for stateful tests."""
     numbers = itertools.count()
-    return lambda: open_store(Path(shutil.copytree(template, tmp_path / str(next(numbers)))))
+
+    def make() -> Store:
+        path = tmp_path / str(next(numbers))
+        return open_store(engine.copy_folder(template, path, "mianjiao.sqlite3"), engine)
+
+    return make

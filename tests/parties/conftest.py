@@ -1,6 +1,5 @@
 """A real store of this room: database, vault, ledger; nothing is mocked."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from parties import Credentials, HolderRef, Parties
 from storage.database import Database, ReadTx, WriteTx
 from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
+from tests.engines import Engine
 
 T = TypeVar("T")
 TABLES = {
@@ -43,6 +43,7 @@ class Store:
     ELDER = HolderRef("111", "310199194803219179", "赵阿福")
     MARKET = "11310199MB2Y01016G"
 
+    engine: Engine
     path: Path
     clock: FixedClock
     database: Database
@@ -68,14 +69,15 @@ class Store:
     def everything_on_disk(self) -> bytes:
         """All bytes of the database, with its write-ahead log."""
         self.database.forget_deleted()
-        return b"".join(path.read_bytes() for path in self.path.glob("mianjiao.sqlite3*"))
+        files = b"".join(path.read_bytes() for path in self.path.glob("mianjiao.sqlite3*"))
+        return files + self.engine.content(self.path / "mianjiao.sqlite3")
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     """A store that was just born; tests work on copies of it."""
     path = tmp_path_factory.mktemp("template")
-    database = Database(path / "mianjiao.sqlite3", create=True)
+    database = Database(engine.place(path / "mianjiao.sqlite3"), create=True)
     wanted = [table for table in metadata.sorted_tables if table.name in TABLES]
     database.write(lambda tx: metadata.create_all(tx.connection, tables=wanted))
     vault = FileKeyVault.create(path / "vault.json")
@@ -88,12 +90,12 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(template: Path, tmp_path: Path) -> Iterator[Store]:
-    path = Path(shutil.copytree(template, tmp_path / "store"))
+def store(template: Path, tmp_path: Path, engine: Engine) -> Iterator[Store]:
+    path = engine.copy_folder(template, tmp_path / "store", "mianjiao.sqlite3")
     clock = FixedClock(NOON)
-    database = Database(path / "mianjiao.sqlite3")
+    database = Database(engine.place(path / "mianjiao.sqlite3"))
     vault = FileKeyVault.open(path / "vault.json")
     log = Ledger.open(path, database=database, vault=vault, clock=clock)
     people = Parties(log.journal, log.records, vault)
-    yield Store(path, clock, database, vault, log, people, Credentials())
+    yield Store(engine, path, clock, database, vault, log, people, Credentials())
     database.close()

@@ -42,6 +42,7 @@ STATE = StoreState(
     cases=9,
     allowed=41,
     denied=12,
+    counted_at=datetime(2026, 11, 24, 20, 20, 0, tzinfo=UTC),
     pending=0,
     checkpoint=CheckpointState(
         shard="2026",

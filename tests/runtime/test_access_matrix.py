@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.runtime.conftest import House
 
 PUBLIC = "public"
+MONITORING = "monitoring"  # on this computer, or with a token of its own
 EVERYBODY = "applicant archivist auditor department operator window"
 CASE_READERS = "applicant archivist department window"
 CASE_WORKERS = "applicant department window"
@@ -29,6 +30,7 @@ ACCESS = {
     ("GET", "/health/ready"): PUBLIC,
     ("GET", "/log/{shard}/checkpoint"): PUBLIC,
     ("GET", "/log/{shard}/tile/{path:path}"): PUBLIC,
+    ("GET", "/metrics"): MONITORING,
     ("GET", "/openapi.json"): PUBLIC,
     ("GET", "/static/{name:path}"): PUBLIC,
     ("GET", "/upload"): PUBLIC,
@@ -98,7 +100,7 @@ ACCESS = {
     ("PUT", "/v1/uploads/{upload_id}"): CASE_WORKERS,
 }
 
-GUARDED = sorted(key for key, who in ACCESS.items() if who != PUBLIC)
+GUARDED = sorted(key for key, who in ACCESS.items() if who not in (PUBLIC, MONITORING))
 # One caller of the played store for every role.
 CALLERS = {
     Role.APPLICANT: "representative",
@@ -141,6 +143,8 @@ def found_access(app: FastAPI) -> dict[tuple[str, str], str]:
             who = "unmarked"
         elif access.public:
             who = PUBLIC
+        elif access.monitoring:
+            who = MONITORING
         else:
             who = " ".join(sorted(access.roles))
         for method in route.methods or {"*"}:

@@ -281,6 +281,8 @@ def test_pages_and_the_log_answer_head_like_get_without_a_body(window: Window, p
         ("/v1/cases?limit=99999999999999999999", "invalid_fields"),
         ("/v1/cases?state=lost", "invalid_fields"),
         ("/v1/grants?case=cas_x", "invalid_fields"),
+        ("/v1/cases?number=%00", "invalid_fields"),
+        ("/v1/cases?number=%D0%96", "invalid_fields"),
         ("/v1/cases/%00%ff", "invalid_fields"),
         ("/v1/cases/CAS_" + "0" * 26, "invalid_fields"),
         ("/v1/catalogue/matters?cursor=nobody", "cursor_invalid"),

@@ -199,8 +199,11 @@ def test_the_log_names_nobody_and_holds_no_secret(window: Window) -> None:
     assert_refused(refused, 401, "credential_unknown")
     until(lambda: len(window.server.log.read_text().splitlines()) >= before + 14)
     text = window.server.log.read_text()
-    assert "POST /v1/cases 201" in text
-    assert "422" in text
+    told = [json.loads(line) for line in text.splitlines()]
+    assert ("POST", "/v1/cases", 201) in {
+        (line.get("method"), line.get("route"), line.get("status")) for line in told
+    }
+    assert 422 in {line.get("status") for line in told}
     for secret in (
         *NAMES,
         code,

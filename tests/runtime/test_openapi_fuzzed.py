@@ -34,7 +34,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-PAGES = {"/", "/docs", "/openapi.json", "/static/{name}", "/upload"}
+PAGES = {"/", "/docs", "/metrics", "/openapi.json", "/static/{name}", "/upload"}
 OPERATIONS = sorted(
     (path, method)
     for (method, template) in ACCESS

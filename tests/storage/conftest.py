@@ -13,7 +13,13 @@ from storage.database import Database, WriteTx
 from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore, ObjectStore, SealedObjects
+from storage.objects.bucket_store import BucketStore
+from storage.s3 import Bucket
 from storage.tables import audit, idempotency, objects
+from tests.engines import Engine
+from tests.servers.fault_proxy import FaultProxy
+from tests.servers.minio import MinioServer
+from tests.storage.faulty_store import FaultyStore, PatientStore
 
 AT = datetime(2026, 11, 24, 4, 20, 21, 123000, tzinfo=UTC)
 
@@ -24,9 +30,9 @@ def at() -> datetime:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path, engine: Engine) -> Iterator[Database]:
     """A database with the tables of this room."""
-    opened = Database(tmp_path / "rows.sqlite3", create=True)
+    opened = Database(engine.place(tmp_path / "rows.sqlite3"), create=True)
     with opened.writer_engine.begin() as connection:
         metadata.create_all(connection, tables=[objects, idempotency, audit])
     yield opened
@@ -38,15 +44,27 @@ def vault(tmp_path: Path) -> FileKeyVault:
     return FileKeyVault.create(tmp_path / "vault.json")
 
 
-# Every implementation of the port passes the same contract (test_object_store_contract).
-STORES: dict[str, Callable[[Path], ObjectStore]] = {
-    "filesystem": lambda folder: FilesystemStore(folder / "objects", create=True),
-}
+# Every implementation of the port passes the same contract (test_object_store_contract):
+# with `faulty`, to callers who try again; with `minio-faulty`, by the adapter's own tries.
+STORES = ("filesystem", "faulty", "minio", "minio-faulty")
 
 
 @pytest.fixture(params=STORES)
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return STORES[request.param](tmp_path)
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
+    if request.param == "filesystem":
+        yield FilesystemStore(tmp_path / "objects", create=True)
+    elif request.param == "faulty":
+        yield PatientStore(FaultyStore(FilesystemStore(tmp_path / "objects", create=True)))
+    else:
+        server: MinioServer = request.getfixturevalue("minio")
+        bucket = server.bucket()
+        if request.param == "minio-faulty":
+            proxy: FaultProxy = request.getfixturevalue("fault_proxy")
+            proxy.often()
+            bucket.close()
+            bucket = Bucket(server.settings(bucket.name, endpoint=proxy.endpoint))
+        yield BucketStore(bucket)
+        bucket.close()
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from storage.audit import note
 from storage.database import Database, WriteTx
 from storage.tables import audit
 
+pytestmark = pytest.mark.both_engines
+
 AGENT = Principal(
     "tok_" + "0" * 26,
     Role.APPLICANT,

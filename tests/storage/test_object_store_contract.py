@@ -2,14 +2,16 @@
 
 import secrets
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.errors import ImmutableConflict, ObjectKeyInvalid, ObjectMissing
+from storage.errors import ImmutableConflict, ObjectKeyInvalid, ObjectMissing, ObjectRetained
 from storage.objects import ObjectStore
+from storage.objects.bucket_store import PART_BYTES
 from storage.objects.port import BLOCK_BYTES, new_object_key
 
 DATA = bytes(range(256)) * 100
@@ -257,3 +259,89 @@ def test_an_error_of_the_source_of_a_batch_comes_through(any_store: ObjectStore)
 
     with pytest.raises(Broken):
         any_store.put_many(source())  # type: ignore[arg-type]
+
+
+def test_a_large_object_passes_like_a_small_one(any_store: ObjectStore) -> None:
+    # More than one part of a bucket's multipart upload, ending within and at a part.
+    for size in (2 * PART_BYTES, 2 * PART_BYTES + 5):
+        large = secrets.token_bytes(1 << 20) * (size >> 20) + b"x" * (size % (1 << 20))
+        key = put(any_store, large)
+        put(any_store, large, key)
+        assert any_store.size(key) == size
+        assert get(any_store, key, PART_BYTES - 3, PART_BYTES + 3) == large[PART_BYTES - 3 :][:6]
+        with pytest.raises(ImmutableConflict):
+            put(any_store, large[:-1] + b"y", key)
+        with pytest.raises(ImmutableConflict):
+            put(any_store, b"small", key)
+        assert get(any_store, key) == large
+        assert sorted(any_store.strangers()) == []
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_of_two_racing_writers_of_a_large_object_one_stores(
+    any_store: ObjectStore, same: bool
+) -> None:
+    contents = [bytes([0 if same else number]) * (PART_BYTES + 9) for number in range(2)]
+    key = new_object_key()
+    barrier = threading.Barrier(2)
+    won: list[int] = []
+
+    def race(number: int) -> None:
+        writer = any_store.create(key)
+        writer.write(contents[number])
+        barrier.wait(20)
+        try:
+            writer.commit()
+            won.append(number)
+        except ImmutableConflict:
+            pass
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(won) == (2 if same else 1)
+    assert get(any_store, key) == contents[won[0]]
+    assert list(any_store.strangers()) == []
+
+
+def test_retention_is_extended_and_never_shortened(any_store: ObjectStore) -> None:
+    key = put(any_store, DATA)
+    assert any_store.retained_until(key) is None
+    now = datetime.now(UTC)
+    for days in (10, 3000, 20):
+        any_store.retain(key, now + timedelta(days=days))
+        any_store.retain(key, now + timedelta(days=days))
+    until = any_store.retained_until(key)
+    if until is not None:  # a folder keeps none
+        assert timedelta(0) <= until - now - timedelta(days=3000) <= timedelta(seconds=1)
+    for use in (any_store.retained_until, lambda key: any_store.retain(key, now)):
+        with pytest.raises(ObjectMissing):
+            use(new_object_key())
+
+
+def test_a_permanent_retention_is_held_as_far_as_dates_go(any_store: ObjectStore) -> None:
+    key = put(any_store, DATA)
+    any_store.retain(key, datetime(9000, 12, 31, tzinfo=UTC))
+    any_store.retain(key, datetime(9000, 12, 31, tzinfo=UTC))
+    until = any_store.retained_until(key)
+    assert until is None or until.year == 2261
+
+
+def test_what_is_retained_is_not_deleted_and_says_until_when(any_store: ObjectStore) -> None:
+    key, other = put(any_store, DATA), put(any_store, b"other")
+    any_store.retain(key, datetime.now(UTC) + timedelta(seconds=2))
+    until = any_store.retained_until(key)
+    if until is not None:
+        with pytest.raises(ObjectRetained) as caught:
+            any_store.delete(key)
+        assert caught.value.details["until"] == until.strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert get(any_store, key) == DATA
+        assert keys(any_store) == {key, other}
+        assert list(any_store.strangers()) == []
+        put(any_store, DATA, key)
+        time.sleep((until - datetime.now(UTC)).total_seconds() + 0.1)
+    any_store.delete(key)
+    any_store.delete(other)
+    assert keys(any_store) == set()

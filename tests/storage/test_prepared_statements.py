@@ -6,7 +6,9 @@ from sqlalchemy.exc import IntegrityError
 
 from storage.database import Database
 from storage.database.prepared import Prepared
-from storage.tables import idempotency, objects
+from storage.tables import objects
+
+pytestmark = pytest.mark.both_engines
 
 ADD = Prepared(insert(objects), objects.c.keys())
 ALL = Prepared(
@@ -115,16 +117,3 @@ def test_a_prepared_write_is_part_of_its_unit_of_work(database: Database, at: da
         database.write(work)
     with database.read() as tx:
         assert ALL.all(tx, {}) == []
-
-
-def test_statements_compile_for_postgresql_too() -> None:
-    from sqlalchemy.dialects import postgresql
-
-    from storage.database.prepared import _compile
-
-    dialect = postgresql.psycopg.dialect()
-    dialect.dbapi = __import__("sqlite3")  # only its `Error` is looked up
-    known = select(idempotency.c.reply).where(idempotency.c.key == bindparam("key"))
-    compiled = _compile(known, None, dialect)
-    assert "%(key)s" in compiled.sql
-    assert compiled.positions is None

@@ -1,6 +1,5 @@
 """A real store with a clock that stands still, and an office that works in it."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,9 +29,10 @@ from materials_api.uploads.incoming import begin_upload, keep_upload
 from materials_api.verification.facts import AskedItem
 from materials_api.verification.verifying import Verify, verify
 from parties import HolderRef
-from runtime.store import Store, create_store, open_store
+from runtime.store import DATABASE, Store, create_store, open_store
 from storage.database import WriteTx
 from storage.idempotency import Reply
+from tests.engines import Engine
 
 START = datetime(2026, 11, 24, 4, 20, 21, tzinfo=UTC)
 ELDER = HolderRef("111", "310199194803219179", "赵阿福")
@@ -114,9 +114,9 @@ class Office:
                 )
             )
 
-    def license(self, case_id: str) -> str:
+    def license(self, case_id: str, by: Principal | None = None) -> str:
         """Issue the allowance certificate as the result of the case."""
-        store = self.store
+        store, issuer = self.store, by or self.department
 
         def work(tx: WriteTx) -> str:
             at = self.clock.now()
@@ -129,8 +129,8 @@ class Office:
                 area_code="310199",
                 source_case=case_id,
             )
-            made = store.licenses.draft(tx, at, self.department, draft)
-            store.licenses.apply(tx, at, self.department, made.license_id, Event.ISSUE)
+            made = store.licenses.draft(tx, at, issuer, draft)
+            store.licenses.apply(tx, at, issuer, made.license_id, Event.ISSUE)
             return made.license_id
 
         return self.write(work)
@@ -236,20 +236,25 @@ class Office:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def template(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> tuple[Path, str]:
     """A store with one closed case, made once and copied for every test."""
     data = tmp_path_factory.mktemp("template") / "data"
     clock = FixedClock(START)
-    create_store(data, "archive.example", clock)
-    with open_store(data, clock=clock) as store:
+    settings = engine.settings(data / DATABASE)
+    create_store(data, "archive.example", clock, settings)
+    with open_store(data, settings, clock) as store:
         case_id = Office(store, clock).make_closed_case()
     return data, case_id
 
 
 @pytest.fixture
-def office(template: tuple[Path, str], tmp_path: Path) -> Iterator[Office]:
+def office(
+    template: tuple[Path, str], tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Office]:
     data, case_id = template
-    shutil.copytree(data, tmp_path / "data")
+    own = engine.copy_folder(data, tmp_path / "data", DATABASE)
     clock = FixedClock(START + timedelta(hours=1))
-    with open_store(tmp_path / "data", clock=clock) as store:
+    for name, value in engine.environment(own / DATABASE).items():
+        monkeypatch.setenv(name, value)  # for commands
+    with open_store(own, engine.settings(own / DATABASE), clock) as store:
         yield Office(store, clock, case_id)

@@ -142,6 +142,17 @@ def test_what_was_only_looked_at_stays_out_of_the_package(office: Any, target: P
     assert '"劳动.pdf"' not in text
 
 
+def test_another_bodys_licence_is_no_result_of_the_case(office: Any, target: Path) -> None:
+    case_id = office.closed_case()
+    stranger = replace(office.department, org="11310199MB2Y030387")
+    foreign = office.license(case_id, by=stranger)
+    office.publish()
+    export_to_folder(office.store.archive, office.archivist, case_id, target)
+    case = json.loads((target / "case.json").read_bytes())
+    assert case["licenses"]
+    assert foreign not in json.dumps(case)
+
+
 def test_a_missing_slip_is_named(office: Any, target: Path) -> None:
     case_id, _ = office.residence_case()
     office.store.database.write(

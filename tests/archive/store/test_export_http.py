@@ -1,6 +1,8 @@
 """The archive's routes: export, find, fetch; and what a package that is kept leaves behind."""
 
 import io
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
@@ -122,6 +124,30 @@ def test_what_a_killed_export_left_is_removed_at_the_next_start(
     assert clear_unfinished(office.store.archive) == 1
     assert list((tmp_path / "data" / "exports").iterdir()) == []
     assert clear_unfinished(office.store.archive) == 0
+
+
+def test_what_another_process_builds_is_left_alone(office: Any, tmp_path: Path) -> None:
+    place = tmp_path / "data" / "exports" / ".exp_00000000000000000000000000.part"
+    building = (
+        "import sys; from pathlib import Path; from archive.package import _workplace\n"
+        "with _workplace(Path(sys.argv[1])): print('built', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", building, str(place)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"built\n"
+        assert clear_unfinished(office.store.archive) == 0
+        assert place.is_dir()
+    finally:
+        other.kill()
+        other.communicate()
+    assert clear_unfinished(office.store.archive) == 1
+    assert not place.exists()
 
 
 def test_the_audit_row_is_committed_before_the_package_is_fetched(

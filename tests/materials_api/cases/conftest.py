@@ -1,7 +1,6 @@
 """A real store of this room on a temporary folder; nothing is mocked."""
 
 import io
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from reportlab.pdfgen.canvas import Canvas
+from sqlalchemy import URL, make_url
 
 import archive.tables  # noqa: F401 - registers its tables
 from kernel.clock import FixedClock
@@ -50,14 +50,18 @@ from materials_api.room import MaterialsRoom
 from materials_api.uploads.incoming import Upload, begin_upload, keep_upload
 from parties import Credentials, HolderRef, Parties
 from parties.http.access import Access
+from runtime.metrics import Metrics
 from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
+from runtime.observing import Observing
 from runtime.problems import install
 from storage.database import Database, ReadTx, WriteTx
 from storage.database.metadata import metadata
 from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore, SealedObjects
+from tests.engines import Engine
 
 T = TypeVar("T")
+DATABASE = "db.sqlite3"
 NOON = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)  # noon in China, a Tuesday
 COMPANY = HolderRef("001", "91310199MA1Y7K2D1G", "上海云间禾味餐饮管理有限公司")
 SHEN = HolderRef("111", "310199198802299064", "沈云舟")
@@ -93,6 +97,7 @@ class Hall:
 
     path: Path
     clock: FixedClock
+    engine: Engine | None
     room: MaterialsRoom
     credentials: Credentials
     window: Principal
@@ -243,7 +248,7 @@ class Hall:
 
     def reopen(self, limits: Limits | None = None) -> "Hall":
         """The store as a new process finds it. The old database must be closed or dead."""
-        return build_hall(self.path, self.clock, create=False, limits=limits)
+        return build_hall(self.path, self.clock, create=False, limits=limits, engine=self.engine)
 
     def problems(self) -> list[Problem]:
         """What `fsck` finds, once everything is sequenced."""
@@ -252,9 +257,9 @@ class Hall:
 
     def everything_on_disk(self) -> bytes:
         """All bytes of database, objects and log."""
-        return b"".join(
-            file.read_bytes() for file in sorted(self.path.rglob("*")) if file.is_file()
-        )
+        files = (file.read_bytes() for file in sorted(self.path.rglob("*")) if file.is_file())
+        rows = b"" if self.engine is None else self.engine.content(self.path / DATABASE)
+        return b"".join(files) + rows
 
 
 @cache
@@ -263,10 +268,26 @@ def _catalogue() -> Catalogue:
 
 
 def build_hall(
-    path: Path, clock: FixedClock, *, create: bool, limits: Limits | None = None
+    path: Path,
+    clock: FixedClock,
+    *,
+    create: bool,
+    limits: Limits | None = None,
+    engine: Engine | None = None,
 ) -> Hall:
-    """Open a room at `path`; `create` makes the store first."""
-    database = Database(path / "db.sqlite3", create=create)
+    """Open a room at `path`; `create` makes the store first.
+
+    Without an engine, for other processes: where one with an engine had its database.
+    """
+    url = path / "database.url"
+    place: Path | URL = path / DATABASE
+    if engine is not None:
+        place = engine.place(path / DATABASE)
+        if isinstance(place, URL):
+            url.write_text(place.render_as_string(hide_password=False))
+    elif url.is_file():
+        place = make_url(url.read_text())
+    database = Database(place, create=create)
     if create:
         metadata.create_all(database.writer_engine)
         vault = FileKeyVault.create(path / "vault.json")
@@ -299,6 +320,7 @@ def build_hall(
     return Hall(
         path=path,
         clock=clock,
+        engine=engine,
         room=room,
         credentials=Credentials(),
         window=principal(Role.WINDOW, HALL, unit="综窗3号", officer="陈晓岚"),
@@ -309,10 +331,10 @@ def build_hall(
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     """A store with the company's operator and representative, made once and copied."""
     path = tmp_path_factory.mktemp("template")
-    made = build_hall(path, FixedClock(NOON), create=True)
+    made = build_hall(path, FixedClock(NOON), create=True, engine=engine)
     made.register_capacity(COMPANY, ZHOU, Capacity.OPERATOR)
     made.register_capacity(COMPANY, SHEN, Capacity.LEGAL_REPRESENTATIVE)
     made.room.database.close()
@@ -333,11 +355,10 @@ def tools() -> Tools:
 
 
 @pytest.fixture
-def hall(template: Path, tmp_path: Path) -> Iterator[Hall]:
+def hall(template: Path, tmp_path: Path, engine: Engine) -> Iterator[Hall]:
     """A store of one's own, at noon of the day."""
-    path = tmp_path / "store"
-    shutil.copytree(template, path)
-    made = build_hall(path, FixedClock(NOON), create=False)
+    path = engine.copy_folder(template, tmp_path / "store", DATABASE)
+    made = build_hall(path, FixedClock(NOON), create=False, engine=engine)
     yield made
     made.room.database.close()
 
@@ -375,7 +396,7 @@ def application(hall: Hall, receive: ReceiveLimits) -> FastAPI:
     for module in (uploads_http, cases_http, materials_http, form_http, documents_http, tasks_http):
         app.include_router(module.routes(hall.room, access))
     app.add_middleware(ReceiveTimeout, limits=receive)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, observing=Observing(Metrics()))
     return app
 
 
@@ -438,11 +459,12 @@ def small_limits() -> Limits:
 
 
 @pytest.fixture
-def served(template: Path, tmp_path: Path, small_limits: Limits) -> Iterator[Served]:
+def served(
+    template: Path, tmp_path: Path, small_limits: Limits, engine: Engine
+) -> Iterator[Served]:
     """A store with small limits and an impatient server."""
-    path = tmp_path / "store"
-    shutil.copytree(template, path)
-    made = build_hall(path, FixedClock(NOON), create=False, limits=small_limits)
+    path = engine.copy_folder(template, tmp_path / "store", DATABASE)
+    made = build_hall(path, FixedClock(NOON), create=False, limits=small_limits, engine=engine)
     with serve(made, ReceiveLimits(idle=0.7, grace=2.0, rate=16 * 1024)) as running:
         yield running
     made.room.database.close()

@@ -159,6 +159,18 @@ def test_a_name_or_case_that_contradicts_is_left_to_a_person(hall, tmp_path) -> 
     assert count(hall, cases) == 2
 
 
+def test_a_row_that_stands_twice_is_imported_once_or_refused_twice(hall, tmp_path) -> None:
+    write_files(hall, tmp_path, "a.pdf")
+    rows = [row(hall, line, (name,)) for line, name in enumerate(("a.pdf", "b.pdf") * 2, 2)]
+    told, counts = run(hall, tmp_path, rows)
+    assert [(one.line, one.known) for one in told if one.problem is None] == [(4, True), (2, False)]
+    assert {one.line: one.problem.code for one in told if one.problem} == {
+        3: "file_missing",
+        5: "file_missing",
+    }
+    assert (counts.imported, counts.known, counts.refused) == (1, 1, 2)
+
+
 def test_large_files_are_streamed(hall, tmp_path) -> None:
     path = tmp_path / "large.pdf"
     path.write_bytes(hall.pdf("large") + b"\n%" + os.urandom(3 << 20))

@@ -47,7 +47,7 @@ REQUIREMENTS = ("lease_contract", "layout_plan", "application_form", None)
 rarely = st.sampled_from((False, False, False, True))
 
 
-def machine_of(template, folder, build, noon) -> type[RuleBasedStateMachine]:
+def machine_of(template, folder, build, noon, engine) -> type[RuleBasedStateMachine]:
     class CaseMachine(RuleBasedStateMachine):
         opened = Bundle("opened")
         registered = Bundle("registered")
@@ -56,8 +56,8 @@ def machine_of(template, folder, build, noon) -> type[RuleBasedStateMachine]:
         def begin(self) -> None:
             path = folder / "store"
             shutil.rmtree(path, ignore_errors=True)
-            shutil.copytree(template, path)
-            self.hall = build(path, FixedClock(noon), create=False)
+            engine.copy_folder(template, path, "db.sqlite3")
+            self.hall = build(path, FixedClock(noon), create=False, engine=engine)
             self.company = self.hall.applicant(self.hall.COMPANY, self.hall.SHEN)
             self.rejected: set[str] = set()
             self.invalidated: set[str] = set()
@@ -207,8 +207,8 @@ def machine_of(template, folder, build, noon) -> type[RuleBasedStateMachine]:
 
 
 @pytest.mark.timeout(300)
-def test_cases_hold_together_whatever_happens(template, tmp_path, tools) -> None:
-    machine = machine_of(template, tmp_path, tools.build_hall, tools.NOON)
+def test_cases_hold_together_whatever_happens(template, tmp_path, tools, engine) -> None:
+    machine = machine_of(template, tmp_path, tools.build_hall, tools.NOON, engine)
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -288,7 +288,7 @@ def test_cases_and_materials_of_others_stay_closed(served) -> None:
     assert [row["entity"] for row in views] == [material]
 
 
-def test_stopping_invalidating_and_erasing_over_http(served) -> None:
+def test_stopping_invalidating_and_erasing_over_http(served, engine) -> None:
     hall, window = served.hall, served.client("window")
     department, landlord = served.client("department"), served.client("landlord")
     case = window.post("/v1/cases", json=case_body(hall)).json()["case_id"]
@@ -312,7 +312,9 @@ def test_stopping_invalidating_and_erasing_over_http(served) -> None:
     assert closed.json()["state"] == "done"
     assert served.client("other_department").get("/v1/tasks").json()["items"] == []
     erased = landlord.post(f"/v1/materials/{material}/erase")
-    assert (erased.status_code, erased.json()["erasure"]) == (200, "done"), erased.text
+    # PostgreSQL keeps old versions of rows for a while, and nothing is called gone too early.
+    told = (200, "done") if engine.is_sqlite else (202, "pending")
+    assert (erased.status_code, erased.json()["erasure"]) == told, erased.text
     shown = landlord.get(f"/v1/materials/{material}").json()
     assert shown["status"] == "erased"
     assert "title" not in shown

@@ -370,7 +370,7 @@ def test_who_may_erase(hall) -> None:
     assert _erase(hall, hall.operator, made.material_id).state is ErasureState.PENDING
 
 
-def test_what_was_erased_is_in_no_file_of_ours(hall) -> None:
+def test_what_was_erased_is_in_no_file_of_ours(hall, engine) -> None:
     secret = "绝密租赁合同标题"
     content = hall.pdf("needle in a haystack")
     case = hall.open_case()
@@ -394,7 +394,9 @@ def test_what_was_erased_is_in_no_file_of_ours(hall) -> None:
     hall.sequence()
     objects_before = {path for path in (hall.path / "objects").rglob("*") if path.is_file()}
     assert continue_erasures(hall.room, hall.now) == 0
-    assert hall.read(lambda tx: erasure_of(tx, gone.material_id)).state is ErasureState.DONE
+    # Rows and objects are gone from both engines; only one can say so of its files.
+    told = ErasureState.DONE if engine.is_sqlite else ErasureState.PENDING
+    assert hall.read(lambda tx: erasure_of(tx, gone.material_id)).state is told
     with pytest.raises(RecordErased):
         hall.material(gone.material_id)
     objects_after = {path for path in (hall.path / "objects").rglob("*") if path.is_file()}
@@ -409,7 +411,7 @@ def test_what_was_erased_is_in_no_file_of_ours(hall) -> None:
     hall.sequence()
     record = hall.material(kept.material_id).record
     assert hall.room.ledger.records.prove(record).index == record.leaf_index
-    assert _erase(hall, landlord, gone.material_id).state is ErasureState.DONE
+    assert _erase(hall, landlord, gone.material_id).state is told
 
 
 def test_an_erased_key_is_gone_from_the_rows(hall) -> None:

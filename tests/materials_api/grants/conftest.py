@@ -173,16 +173,14 @@ def desk(hall: Any) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def make_desk(template: Path, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+def make_desk(template: Path, tmp_path: Path, engine: Any) -> Iterator[Callable[..., Desk]]:
     """Desks with limits or a licence source of their own."""
-    import shutil
-
     opened: list[Any] = []
 
     def make(**more: Any) -> Desk:
-        path = tmp_path / f"desk-{len(opened)}"
-        shutil.copytree(template, path)
-        made = build_hall(path, _cases.FixedClock(_cases.NOON), create=False, **more)
+        path = engine.copy_folder(template, tmp_path / f"desk-{len(opened)}", _cases.DATABASE)
+        clock = _cases.FixedClock(_cases.NOON)
+        made = build_hall(path, clock, create=False, engine=engine, **more)
         opened.append(made)
         return Desk(made)
 

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal, Role
-from materials_api.errors import CaseOfOtherWindow, MaterialUnknown
+from materials_api.errors import CaseOfOtherWindow, MaterialUnknown, RecordMismatch
 from materials_api.grants.errors import (
     FileUnknown,
     NotAllowedToRelease,
@@ -26,7 +26,7 @@ from materials_api.materials.control import stop_reuse
 from materials_api.materials.invalidation import InvalidReason, invalidate
 from materials_api.releases.byte_ranges import RangeRequest
 from materials_api.releases.downloads import begin_download, etag_of, note_stopped, stream
-from materials_api.releases.tickets import ticket_for_own, ticket_for_verification
+from materials_api.releases.tickets import secret_digest, ticket_for_own, ticket_for_verification
 from materials_api.rules.reuse_facts import StatutoryDuty
 from materials_api.tables import material_files, tickets, uses
 from storage.tables import audit
@@ -109,6 +109,26 @@ def test_a_ticket_is_nobody_elses(setting) -> None:
     with pytest.raises(TicketUnknown):
         setting.begin("mjt_" + "A" * 43)
     assert setting.get(ticket) == setting.data
+
+
+def test_an_edited_ticket_gives_no_other_bytes(setting) -> None:
+    """Another material of the same window's cases, with or without the verification."""
+    other = setting.desk.lease(data=setting.desk.hall.pdf("another lease"))
+    for edit, refusal in (
+        ({"material_id": other}, RecordMismatch),
+        ({"material_id": other, "verification_id": None}, MaterialUnknown),
+        ({"verification_id": None}, MaterialUnknown),
+    ):
+        ticket = setting.ticket()
+        setting.desk.hall.write(
+            lambda tx, ticket=ticket, edit=edit: tx.execute(
+                update(tickets)
+                .where(tickets.c.secret_sha256 == secret_digest(ticket))
+                .values(**edit)
+            )
+        )
+        with pytest.raises(refusal):
+            setting.begin(ticket)
 
 
 def test_a_ticket_expires_on_the_instant(setting) -> None:

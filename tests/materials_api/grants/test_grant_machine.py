@@ -30,13 +30,14 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def prepared(template: Path, tmp_path_factory: pytest.TempPathFactory, request):
+def prepared(template: Path, tmp_path_factory: pytest.TempPathFactory, request, engine):
     """A store with one lease and three cases, copied for every run of the machine."""
     conftest = request.getfixturevalue("conftest_module")
     path = tmp_path_factory.mktemp("machine")
     shutil.rmtree(path)
-    shutil.copytree(template, path)
-    hall = conftest.build_hall(path, conftest._cases.FixedClock(conftest._cases.NOON), create=False)
+    engine.copy_folder(template, path, "db.sqlite3")
+    clock = conftest._cases.FixedClock(conftest._cases.NOON)
+    hall = conftest.build_hall(path, clock, create=False, engine=engine)
     desk = conftest.Desk(hall)
     lease = desk.lease()
     cases = [desk.case().case_id for _ in range(3)]
@@ -45,17 +46,16 @@ def prepared(template: Path, tmp_path_factory: pytest.TempPathFactory, request):
     return conftest, path, lease, cases, at
 
 
-def test_grants_follow_the_model(prepared) -> None:
+def test_grants_follow_the_model(prepared, engine) -> None:
     conftest, path, lease, cases, at = prepared
 
     class Machine(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
             self.folder = Path(tempfile.mkdtemp())
-            shutil.copytree(path, self.folder / "s")
-            hall = conftest.build_hall(
-                self.folder / "s", conftest._cases.FixedClock(at), create=False
-            )
+            own = engine.copy_folder(path, self.folder / "s", "db.sqlite3")
+            clock = conftest._cases.FixedClock(at)
+            hall = conftest.build_hall(own, clock, create=False, engine=engine)
             self.desk = conftest.Desk(hall)
             self.holder = self.desk.company()
             self.models: dict[str, Model] = {}

@@ -16,6 +16,8 @@ from materials_api.limits import Limits
 from materials_api.materials.control import stop_reuse
 from materials_api.tables import cases, grants, materials, verifications
 
+pytestmark = pytest.mark.both_engines
+
 
 class Interruption:
     """An object store that does something once, in the middle of a verification: after
@@ -62,6 +64,32 @@ def test_of_a_hundred_cases_at_once_exactly_one_is_allowed(desk) -> None:
     assert (spent.state, spent.case_id) == (GrantState.SPENT, winner)
     with desk.room.database.read() as tx:
         assert len(tx.all(select(verifications))) == 100
+
+
+def test_a_grant_is_spent_once_by_two_processes_too(desk) -> None:
+    """The second opens the same store: another writer, other readers."""
+    lease = desk.lease()
+    grant = desk.make(desk.company(), (lease,))
+    opened = [desk.case().case_id for _ in range(40)]
+    other = type(desk)(desk.hall.reopen())
+    barrier = threading.Barrier(8)
+
+    def tries(number: int) -> list[str]:
+        own = (desk, other)[number % 2]
+        barrier.wait()
+        return [
+            own.verify(case_id, lease, grant=grant.grant_id)["outcome"]
+            for case_id in opened[number::8]
+        ]
+
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            outcomes = [one for part in pool.map(tries, range(8)) for one in part]
+    finally:
+        other.room.database.close()
+    assert Counter(outcomes) == {"allowed": 1, "denied": 39}
+    with desk.room.database.read() as tx:
+        assert len(tx.all(select(verifications))) == 40
 
 
 def test_a_revocation_during_a_verification_wins(desk) -> None:

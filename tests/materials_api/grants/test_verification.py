@@ -314,6 +314,20 @@ def test_an_undecided_source_case_and_a_pending_proof_are_denied(desk) -> None:
     assert "not_yet_logged" not in reasons(desk.verify(case.case_id, made.material_id))
 
 
+def test_a_verification_waits_for_the_log_while_it_runs(desk) -> None:
+    source, case = desk.hall.open_case(), desk.case()
+    ledger = desk.room.ledger
+    ledger.start()
+    try:
+        made = desk.hall.register(source.case_id, requirement="lease_contract", parties=(
+            (desk.hall.COMPANY, PartyRole.TENANT),))  # fmt: skip
+        desk.granted(case.case_id, made.material_id)
+        found = reasons(desk.verify(case.case_id, made.material_id))
+    finally:
+        ledger.stop()
+    assert found == ["source_case_state"]
+
+
 def test_a_refused_source_case_does_not_count(desk) -> None:
     source, case = desk.hall.open_case(), desk.case()
     made = desk.hall.register(source.case_id, requirement="lease_contract", parties=(
@@ -444,14 +458,18 @@ def test_a_call_names_each_item_once_and_not_too_many(desk) -> None:
 def test_the_same_idempotency_key_answers_the_same_and_spends_nothing_more(desk) -> None:
     lease, case = desk.lease(), desk.case()
     desk.granted(case.case_id, lease)
-    key = RequestKey.of(desk.hall.window.subject, "POST /v1/verifications", "k1", b"body")
+    key = RequestKey.of(
+        desk.room.vault, desk.hall.window.subject, "POST /v1/verifications", "k1", b"body"
+    )
     first = desk.verify(case.case_id, lease, key=key)
     for event in ("submit", "accept", "approve"):
         desk.hall.event(case.case_id, event)
     assert desk.verify(case.case_id, lease, key=key) == first
     with desk.room.database.read() as tx:
         assert len(tx.all(select(verifications))) == 1
-    other = RequestKey.of(desk.hall.window.subject, "POST /v1/verifications", "k1", b"other")
+    other = RequestKey.of(
+        desk.room.vault, desk.hall.window.subject, "POST /v1/verifications", "k1", b"other"
+    )
     with pytest.raises(IdempotencyMismatch):
         desk.verify(case.case_id, lease, key=other)
 

@@ -115,7 +115,9 @@ class Office:
 
 def open_hall(store: Store, clock: FixedClock, folder: Path) -> Hall:
     nobody = Principal("local", Role.OPERATOR)
-    hall = Hall(folder, clock, store.materials, store.credentials, nobody, nobody, nobody, nobody)
+    hall = Hall(
+        folder, clock, None, store.materials, store.credentials, nobody, nobody, nobody, nobody
+    )
     hall.store = store
     hall.window = hall.login(Role.WINDOW, org=HALL, unit="综窗3号", officer="陈晓岚")
     hall.department = hall.login(Role.DEPARTMENT, org=MARKET, officer="林知远")
@@ -227,7 +229,9 @@ def _second_case(hall: Hall, desk: Any, ids: dict[str, str]) -> None:
         desk.granted(case_id, ids[item], boss)
     ids["grant"] = hall.read(lambda tx: _grant_of(tx, ids["lease"]))
     allowed = desk.verify(
-        case_id, ids["lease"], key=RequestKey.of(hall.window.subject, "POST /v", "k", b"{}")
+        case_id,
+        ids["lease"],
+        key=RequestKey.of(hall.room.vault, hall.window.subject, "POST /v", "k", b"{}"),
     )
     ids["verification"] = allowed["items"][0]["verification"]
     desk.verify(case_id, ids["license"], requirement="business_license")

@@ -49,7 +49,6 @@ def _newest_entry_gone(stage: Stage, entity: str) -> None:
 HOLE = pytest.mark.xfail(strict=True, reason="a verification believes it")
 
 
-@HOLE
 def test_a_deleted_event_of_a_party_makes_no_stale_material_fresh(stage: Stage) -> None:
     _stale(stage)
     stage.driver.execute("DELETE FROM party_events WHERE event = 'address_changed'")

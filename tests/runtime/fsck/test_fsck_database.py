@@ -35,9 +35,11 @@ from materials_api.fsck.checking import fsck as check_materials
 from parties import Parties
 from parties.fsck import fsck as check_parties
 from runtime.commands.fsck import check_audit, not_opened, run_checks
+from runtime.fsck_replies import check_replies
 from runtime.store import DATABASE, Store, open_store
 from storage.database import Database
 from storage.database.metadata import UtcDateTime, metadata
+from storage.errors import RowUnreadable
 
 Row = dict[str, Any]
 _SQLITE = dialect()
@@ -66,8 +68,7 @@ def _of_erased_material(row: Row) -> bool:
 
 GONE = "the record that would contradict it was destroyed, as the holder asked"
 SILENT = (
-    Silent("idempotency", "* -", "an answer kept for retries: no evidence, and the records tell "
-           "what happened; it would need a keyed digest of its own"),
+    Silent("idempotency", "-", "an answer kept for retries: the records tell what happened"),
     Silent("case_numbers", "* -", "a counter that heals itself: numbers that are taken are "
            "stepped over"),
     Silent("audit", "case_id detail", "what no row or record beside it repeats"),
@@ -118,7 +119,7 @@ class Rows:
     def __init__(self, store: Store, ids: dict[str, str]) -> None:
         self.store = store
         self.ids = ids
-        self.driver = sqlite3.connect(store.database.path, isolation_level=None)
+        self.driver = sqlite3.connect(store.database.place, isolation_level=None)
 
     def of(self, table: Table) -> list[Row]:
         """All rows with their `rowid`, and what `SILENT` asks of them."""
@@ -181,9 +182,11 @@ def checks_of(store: Store, table: str) -> Callable[[], list[Problem]]:
     materials = lambda: check_materials(store.materials, contents=bytes_too)  # noqa: E731
     archive = lambda: check_archive(store.archive)  # noqa: E731
     audit = lambda: check_audit(store, quiet)  # noqa: E731
+    replies = lambda: check_replies(store.database, store.vault).problems  # noqa: E731
     several: dict[str, Sequence[Callable[[], list[Problem]]]] = {
         "ledger_entries": (ledger, materials),
         "ledger_heads": (ledger,),
+        "idempotency": (replies,),
         "parties": (parties,),
         "capacities": (parties,),
         "credentials": (parties, audit),
@@ -341,7 +344,7 @@ def reopened(store: Store) -> Iterator[Store]:
     """The store as a new process would find it, but for the catalogue, whose loading
     from its files takes longer than all the rest."""
     again = copy.copy(store)
-    with closing(Database(store.database.path)) as database:
+    with closing(Database(store.database.place)) as database:
         again.database = database
         again.ledger = Ledger.open(
             store.data, database=database, vault=store.vault, clock=store.clock
@@ -368,7 +371,7 @@ def meaning(column: Any, value: Any) -> Any:
     read = column.type.dialect_impl(_SQLITE).result_processor(_SQLITE, None)
     try:
         return read(value.decode())
-    except ValueError:
+    except (ValueError, RowUnreadable):
         return value
 
 

@@ -50,7 +50,7 @@ class Stage:
 
     def __init__(self, office: Any) -> None:
         self.office, self.hall, self.desk, self.ids = office, office.hall, office.desk, office.ids
-        self.driver = sqlite3.connect(office.store.database.path, isolation_level=None)
+        self.driver = sqlite3.connect(office.store.database.place, isolation_level=None)
         self.driver.row_factory = sqlite3.Row
         self.more: list[str] = []  # further things that an attack edits
         self.boss = self.hall.applicant(
@@ -286,10 +286,32 @@ def _stale(stage: Stage) -> None:
 
 def _event_moved(stage: Stage) -> None:
     """A lease from before the move, and the move itself put back in time."""
+    _stale_with_grant(stage)
+    stage.edit("party_events", ("event", "address_changed"), at=LONG_AGO)
+
+
+def _event_lost(stage: Stage) -> None:
+    """A lease from before the move, and the row of the move is gone."""
+    _stale_with_grant(stage)
+    stage.driver.execute("DELETE FROM party_events WHERE event = 'address_changed'")
+
+
+def _event_of_another(stage: Stage) -> None:
+    """A lease from before the move, and the move is another party's."""
+    _stale_with_grant(stage)
+    stage.edit("party_events", ("event", "address_changed"), party_id=stage.boss.person)
+
+
+def _event_unrecorded(stage: Stage) -> None:
+    """A lease from before the move, and the entry of the move is gone."""
+    _stale_with_grant(stage)
+    stage.driver.execute("DELETE FROM ledger_entries WHERE kind = 'party.event'")
+
+
+def _stale_with_grant(stage: Stage) -> None:
     stage.lease = stage.desk.lease(issued_at=date(2026, 1, 5))
     stage.begin_case()
     stage.desk.granted(stage.case, stage.lease, stage.boss)
-    stage.edit("party_events", ("event", "address_changed"), at=LONG_AGO)
 
 
 def _somebody_elses(stage: Stage) -> None:
@@ -343,7 +365,14 @@ def _brought(stage: Stage, case_id: str) -> str:
 
 OWN_ROWS = (_revoked, _requested, _other_case, _invalidated, _swapped)
 NEW_ITEMS = (_undecided, _refused, _unchecked, _stale, _somebody_elses)
-COMMON_ROWS = (_expired, _ended_capacity, _event_moved)
+COMMON_ROWS = (
+    _expired,
+    _ended_capacity,
+    _event_moved,
+    _event_lost,
+    _event_of_another,
+    _event_unrecorded,
+)
 
 
 @pytest.mark.parametrize("attack", OWN_ROWS, ids=lambda one: one.__name__.strip("_"))

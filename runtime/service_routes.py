@@ -1,0 +1,67 @@
+"""Routes of the service itself: its description, its health, its metrics."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from parties.http import Access, Monitoring
+from runtime.errors import NotReady
+from runtime.metrics import CONTENT_TYPE
+from runtime.openapi import described
+from runtime.problems import coded_problem
+from runtime.settings import Settings
+from runtime.store import Store
+from runtime.watch import FOR_READS
+
+Of = Annotated[
+    Literal["all", "reads"],
+    Query(description="`reads`：只看查询所需的条件 / only what reading needs"),
+]
+
+
+def routes(app: FastAPI, store: Store, settings: Settings) -> APIRouter:
+    """`/openapi.json`, `/health/…`, `/metrics`."""
+    router = APIRouter(tags=["service"])
+    public = [Depends(Access.public)]
+    document: list[dict[str, Any]] = []  # made when first asked for: it takes a moment
+
+    @router.get("/openapi.json", include_in_schema=False, dependencies=public)
+    def openapi() -> Response:
+        if not document:
+            document.append(described(app))
+        return JSONResponse(document[0])
+
+    # On the event loop, without a thread: they read memory, and answer when all
+    # threads are waiting for a database that hangs.
+    @router.get("/health/live", summary="存活", dependencies=public)
+    async def live() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "live"}
+
+    @router.get("/health/ready", summary="就绪", dependencies=public)
+    async def ready(request: Request, of: Of = "all") -> Any:
+        """Nothing is missing; otherwise 503 with what is, each with its reason."""
+        missing = {
+            what: reason
+            for what, reason in store.watch.missing().items()
+            if of == "all" or what in FOR_READS
+        }
+        if not missing:
+            return {"status": "ready"}
+        told = [f"{what}:{reason}" for what, reason in sorted(missing.items())]
+        request.state.refusal = NotReady.code
+        error = NotReady(missing="、".join(told))
+        return coded_problem(error, request.state.request_id, {"missing": missing})
+
+    if settings.metrics_access != "off":
+        token = settings.metrics_token if settings.metrics_access == "token" else None
+        guard = Monitoring(None if token is None else token.get_secret_value())
+
+        @router.get("/metrics", include_in_schema=False, dependencies=[Depends(guard)])
+        async def metrics() -> Response:
+            """What Prometheus reads (text format 0.0.4)."""
+            text = store.observing.metrics.exposition()
+            return Response(text, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+
+    return router

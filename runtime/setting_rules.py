@@ -1,0 +1,40 @@
+"""What a setting may be, in a sentence of each language, from the validator's own words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_SENTENCES: Mapping[str, tuple[str, str]] = {
+    "int_parsing": ("应为整数", "a whole number is needed"),
+    "int_type": ("应为整数", "a whole number is needed"),
+    "int_from_float": ("应为整数", "a whole number is needed"),
+    "float_parsing": ("应为数字", "a number is needed"),
+    "float_type": ("应为数字", "a number is needed"),
+    "string_type": ("应为文本", "text is needed"),
+    "greater_than": ("应大于 {gt}", "it must be more than {gt}"),
+    "greater_than_equal": ("不得小于 {ge}", "it must be at least {ge}"),
+    "less_than_equal": ("不得大于 {le}", "it must be at most {le}"),
+    "literal_error": ("应为 {expected} 之一", "it must be one of {expected}"),
+    "string_pattern_mismatch": ("形式应为 {pattern}", "it must have the form {pattern}"),
+}
+# Raised by the settings' own validator, as `setting:what`.
+_OWN: Mapping[str, tuple[str, str]] = {
+    "short": ("至少 16 个字符", "at least 16 characters are needed"),
+    "missing": (
+        "metrics_access 为 token 时必须设置",
+        "it is needed when metrics_access is token",
+    ),
+}
+
+
+def rule_of(error: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:
+    """The setting at fault, and its rule, Chinese first. Never the value: it may be secret."""
+    if error["type"] == "value_error":
+        setting, _, what = str(error["ctx"]["error"]).partition(":")
+        return setting, _OWN[what]
+    setting = str(error["loc"][0]) if error["loc"] else "settings"
+    fallback = (str(error["msg"]), str(error["msg"]))
+    zh, en = _SENTENCES.get(error["type"], fallback)
+    context = {
+        name: str(value).replace(" or ", ", ") for name, value in error.get("ctx", {}).items()
+    }
+    return setting, (zh.format_map(context), en.format_map(context)) if zh != en else fallback
