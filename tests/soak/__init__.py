@@ -1,1 +1,0 @@
-"""The long loops of `make soak`. See `docs/faults.md`."""
