@@ -112,18 +112,6 @@ class ConfigUnreadable(InvalidInput):
     en = "the configuration file {path} cannot be read ({reason})"
 
 
-class RoomUnknown(InvalidInput):
-    code = "room_unknown"
-    zh = "没有名为 {room} 的部分；可选：{known}"
-    en = "there is no room {room}; there are {known}"
-
-
-class WorkersFailing(Unavailable):
-    code = "workers_failing"
-    zh = "服务进程反复退出（最后退出码 {status}），已停止；原因见日志"
-    en = "the worker processes keep ending (last exit status {status}); stopped, see the log"
-
-
 class AddressInUse(Unavailable):
     code = "address_in_use"
     zh = "{address} 已被占用；换一个端口：--port"

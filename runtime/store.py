@@ -52,6 +52,7 @@ from runtime.watch import Watch
 from storage.database import Database
 from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore, SealedObjects
+from storage.objects.durable_file import fsync_folder
 from storage.objects.sweep import sweep
 
 log = logging.getLogger("mianjiao.store")
@@ -298,6 +299,7 @@ def create_store(
         raise HighWaterExists(path=memory.name)
     if isinstance(place, URL):
         _refuse_another(place)
+    new = [folder for folder in (data, *data.parents) if not folder.exists()]
     data.mkdir(parents=True, exist_ok=True)
     (data / KEYS).mkdir(mode=0o700)
     FilesystemStore(data / OBJECTS, create=True)
@@ -321,6 +323,9 @@ def create_store(
     with open_store(data, settings, clock) as store:
         store.adopt_catalogue()
         store.ledger.sequence(clock.now())
+    # The names of what was made, and of the folders that lead there.
+    for folder in (data, *(one.parent for one in new)):
+        fsync_folder(str(folder))
 
 
 def _refuse_another(place: URL) -> None:

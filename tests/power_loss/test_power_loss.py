@@ -57,9 +57,6 @@ def test_every_fsync_that_is_listed_as_redundant_is_played(folder: Path) -> None
     assert sites >= REDUNDANT.keys()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="create_store does not sync the folder that holds the store's"
-)
 def test_a_store_that_init_made_survives_a_cut(tmp_path: Path) -> None:
     recorded = record(Birth(), tmp_path)
     cuts = cut_everywhere(recorded, tmp_path, several=4)

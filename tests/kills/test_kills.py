@@ -1,0 +1,51 @@
+"""25 SIGKILLs of the embedded store under load; `make soak` does 1,000."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.kills.hosts import CommandHost, ForkingHost
+from tests.kills.loop import make_store, run
+
+KILLS = 25
+
+
+@pytest.mark.timeout(300)
+def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path) -> None:
+    tokens = make_store(tmp_path / "store")
+    host = ForkingHost(tmp_path / "store", tmp_path / "log.txt")
+    outcome = run(host, tokens, kills=KILLS, seed=1, life=0.25)
+    assert outcome.lost == []
+    assert outcome.problems == []
+    assert outcome.kills == KILLS
+    # The clients did work, and some of it was cut off and sent again.
+    assert min(outcome.acknowledged[kind] for kind in ("material", "receipt", "verification")) > 3
+    assert outcome.retried > 3
+    assert (tmp_path / "log.txt").read_text() == ""
+
+
+def test_the_command_itself_is_killed_too(tmp_path: Path) -> None:
+    tokens = make_store(tmp_path / "store")
+    host = CommandHost(tmp_path / "store", tmp_path / "log.txt")
+    outcome = run(host, tokens, kills=2, seed=9, life=0.5, check_every=1)
+    assert outcome.lost + outcome.problems == []
+    assert outcome.kills == 2
+
+
+class ForgetfulHost(ForkingHost):
+    """A store that loses its newest case with every kill."""
+
+    def kill(self) -> None:
+        super().kill()
+        with closing(sqlite3.connect(self.data / "mianjiao.sqlite3")) as rows, rows:
+            rows.execute("DELETE FROM cases WHERE rowid = (SELECT max(rowid) FROM cases)")
+
+
+def test_a_lost_acknowledgement_is_noticed(tmp_path: Path) -> None:
+    tokens = make_store(tmp_path / "store")
+    host = ForgetfulHost(tmp_path / "store", tmp_path / "log.txt")
+    outcome = run(host, tokens, kills=6, seed=3, life=0.25, check_every=1)
+    assert outcome.lost
+    assert outcome.problems
