@@ -22,7 +22,6 @@ from ledger.errors import (
     OriginInvalid,
     PublicEntry,
 )
-from ledger.high_water import HeadMemory
 from ledger.journal import Journal
 from ledger.keys import create_key_file, open_key_file
 from ledger.leaves import OPENED
@@ -61,7 +60,6 @@ class Ledger:
         clock: Clock,
         shard: str,
         interval: float = INTERVAL,
-        memory: HeadMemory | None = None,
     ) -> None:
         """From its parts; they must be of one log: see `create` and `open`."""
         self.database = database
@@ -73,12 +71,7 @@ class Ledger:
         self.reader = LogReader(tiles, shard, self.key)
         self.records = Records(vault, self.reader)
         self.sequencer = Sequencer(
-            database=database,
-            tiles=tiles,
-            signers=signers,
-            reader=self.reader,
-            shard=shard,
-            memory=memory,
+            database=database, tiles=tiles, signers=signers, reader=self.reader, shard=shard
         )
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self.journal = Journal(vault, wake=self._worker.wake)
@@ -142,7 +135,6 @@ class Ledger:
         vault: KeyVault,
         clock: Clock,
         interval: float = INTERVAL,
-        memory: HeadMemory | None = None,
     ) -> "Ledger":
         """Open the newest shard. Makes nothing: every missing part is a named error.
 
@@ -172,7 +164,6 @@ class Ledger:
             clock=clock,
             shard=shard,
             interval=interval,
-            memory=memory,
         )
 
     # --- Sequencing ---

@@ -15,7 +15,6 @@ from sqlalchemy import select
 
 from storage.database import Database, WriteTx
 from storage.errors import ObjectRetained
-from storage.keyvault import KeyVault
 from storage.objects import registry
 from storage.objects.erasure import finish_erasures
 from storage.objects.port import ObjectStore
@@ -42,7 +41,6 @@ class Swept:
 def sweep(
     database: Database,
     store: ObjectStore,
-    vault: KeyVault,
     at: datetime,
     *,
     older_than: timedelta,
@@ -77,7 +75,7 @@ def sweep(
                 strays += 1
             except ObjectRetained:
                 locked += 1
-    erasures = finish_erasures(database, store, vault, at)
+    erasures = finish_erasures(database, store, at)
     locked += len(erasures.locked)
     return Swept(unclaimed, strays, len(erasures.done), len(erasures.pending), locked)
 
