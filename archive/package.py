@@ -11,7 +11,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -142,7 +142,7 @@ def clear_unfinished(room: ArchiveRoom) -> int:
 
 @contextmanager
 def _claim(folder: Path) -> Iterator[None]:
-    """Hold the folder against other processes; `BlockingIOError` if one holds it."""
+    """Hold the folder against other processes; `OSError` if one holds it, or it is gone."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,17 +156,16 @@ def _workplace(root: Path) -> Iterator[None]:
     """Make `root`, claimed before it has the name by which leftovers are known; remove it
     at the end."""
     unnamed = root.with_suffix(".new")
-    try:
-        unnamed.mkdir(mode=0o700)
-    except OSError as error:
-        raise TargetUnusable(reason=error.strerror or "mkdir failed") from error
-    try:
-        with _claim(unnamed):
+    with ExitStack() as claimed:
+        try:
+            unnamed.mkdir(mode=0o700)
+            claimed.callback(shutil.rmtree, root, ignore_errors=True)
+            claimed.callback(shutil.rmtree, unnamed, ignore_errors=True)
+            claimed.enter_context(_claim(unnamed))
             unnamed.rename(root)
-            yield
-    finally:
-        shutil.rmtree(unnamed, ignore_errors=True)
-        shutil.rmtree(root, ignore_errors=True)
+        except OSError as error:
+            raise TargetUnusable(reason=error.strerror or "no folder to work in") from error
+        yield
 
 
 @contextmanager
@@ -210,15 +209,10 @@ def _settled(room: ArchiveRoom, case_id: str) -> Gathered:
     for attempt in range(3):
         with rooms.database.read() as tx:
             gathered = gather(rooms, tx, case_id)
-        size = rooms.ledger.checkpoint().size
-        waiting = [
-            record.entry_id
-            for record in gathered.records().values()
-            if record.leaf_index is None or record.leaf_index >= size
-        ]
+        waiting = rooms.ledger.unpublished(gathered.records().values())
         if not waiting:
             return gathered
-        if attempt == 2 or not rooms.ledger.wait_for(waiting[-1], room.wait_seconds):
+        if attempt == 2 or not rooms.ledger.wait_for_all(waiting, room.wait_seconds):
             break
     raise EvidencePending()
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from ledger.lock import SequencerLock, lock_of
 from ledger.notes import NoteSigner, is_key_name
 from ledger.reader import LogReader
 from ledger.receipts import build_receipt
-from ledger.records import Records
+from ledger.records import OpenedRecord, Records
 from ledger.sequencer import Sequencer, reason_of
 from ledger.tables import ledger_entries
 from ledger.tilestore import FilesystemTiles, TileStore
@@ -178,20 +178,13 @@ class Ledger:
         self._worker.stand_by()
 
     def stop(self) -> None:
-        """Publish what waits and stop the background thread."""
+        """Publish what waits and stop the background thread, if there is one."""
         self._worker.stop()
         self.reader.wake()
 
     def sequence(self, at: datetime) -> int:
         """Publish all that waits, in this thread, for commands that do not `start`."""
         return self._worker.once(at)
-
-    def restart(self) -> None:
-        """After the sequencer stopped: take over and recover, as a new process would. For
-        failures whose cause is gone (a full disk); raises what recovery raises."""
-        self._worker.stop()
-        self.sequencer.restart()
-        self._worker.start()
 
     def observe_rounds(self, observe: Callable[[int, float], None]) -> None:
         """Have every round told that gives entries a place: how many, in how many seconds."""
@@ -268,6 +261,22 @@ class Ledger:
                 return False
             size = published
             self.reader.wait_beyond(size, min(remaining, _POLL))
+
+    def unpublished(self, records: Iterable[OpenedRecord]) -> list[str]:
+        """The entries among them that no published checkpoint covers yet, in their order."""
+        size = self._published_size(0)
+        return [
+            record.entry_id
+            for record in records
+            if record.leaf_index is None or record.leaf_index >= size
+        ]
+
+    def wait_for_all(self, entries: Iterable[str], seconds: float) -> bool:
+        """`wait_for` all of them, within `seconds` together."""
+        deadline = time.monotonic() + seconds
+        return all(
+            self.wait_for(entry_id, max(0.0, deadline - time.monotonic())) for entry_id in entries
+        )
 
     def _published_size(self, known: int) -> int:
         try:

@@ -26,7 +26,7 @@ class Worker:
 
     The lock is asked before each round, and given back once the sequencer failed,
     so that another process can take over. A failure of the database's connection,
-    or of the lock alone, passes: this process then stands by, and recovers.
+    of the lock alone, or of a full disk passes: this process then stands by, and recovers.
     """
 
     def __init__(

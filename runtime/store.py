@@ -185,8 +185,7 @@ class Store:
         if self._sweeper is not None:
             self._sweeper.join()
         self.watch.stop()
-        if self.ledger.running:
-            self.ledger.stop()
+        self.ledger.stop()
         self.database.close()
         if self.observing.tracing is not None:
             self.observing.tracing.close()

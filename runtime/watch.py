@@ -44,7 +44,6 @@ _FOLDER = "folder_missing"
 _NO_OBJECT = "0" * 32  # a key that no object has
 _OBJECT_LOOKS = 5  # the object store is asked at every fifth look
 STALLED_SECONDS = 10.0
-_AGAIN_BYTES = MIB  # the least free space with which the log is taken up again
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +95,7 @@ class Watch:
         self._asked = DATABASE
         self._looks = 0
         self._told: set[str] = set()
+        self._log_full = False
         self._objects_reason: str | None = None
         self.refusal: CodedError | None = None
         """Why writes are refused now; None: they are not."""
@@ -153,7 +153,7 @@ class Watch:
         missing: dict[str, str] = {}
         free = self._disks(missing)
         gone = bool(missing.keys() - {DISK})
-        self._take_up_log(free)
+        self._help_log()
         queue = self._queue(missing)
         self._object_store(missing)
         self._asked = LOG
@@ -183,21 +183,16 @@ class Watch:
             self._reserve.hold()
         return free
 
-    def _take_up_log(self, free: Mapping[str, int]) -> None:
-        """A log that a full disk stopped: give it the reserve, and recover as a restart would."""
-        self._asked = LOG
-        if not isinstance(self._ledger.sequencer.failure, StorageFull):
-            return
-        released = self._reserve.release()
-        if not released and min(free.values(), default=0) < _AGAIN_BYTES:
-            return
-        try:
-            self._ledger.restart()
-        except CodedError as error:
-            log.warning("log_not_taken_up", extra={"reason": error.code})
-            return
-        self._metrics.log_restarts.inc()
-        log.warning("log_taken_up", extra={"reserve_used": released})
+    def _help_log(self) -> None:
+        """A log that a full disk stopped tries again by itself: give it the reserve."""
+        if isinstance(self._ledger.sequencer.failure, StorageFull):
+            self._log_full = True
+            if self._reserve.release():
+                log.warning("reserve_given_up")
+        elif self._log_full and self._ledger.leading:
+            self._log_full = False
+            self._metrics.log_restarts.inc()
+            log.warning("log_taken_up")
 
     def _queue(self, missing: dict[str, str]) -> QueueState:
         self._asked = DATABASE

@@ -6,10 +6,9 @@ whole batches and at worst objects that nothing refers to; running it again
 finds the row keys and goes on, without duplicates.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -29,9 +28,7 @@ from storage.database import WriteTx
 from storage.errors import EmptyObject, ObjectTooLarge
 
 SMALL_BYTES = 1 << 20  # held in memory and stored in batches; larger files are streamed
-BATCH_BYTES = 32 << 20  # of small files, held in memory at once, per stage
-READERS = 2  # threads that look at files, ahead of what is stored
-AHEAD = 32  # rows
+BATCH_BYTES = 32 << 20  # of small files, held in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,31 +91,16 @@ def import_rows(
     resumed. The clock is read once per batch.
     """
     counts = ImportCounts()
-    storing: Future[list[Prepared]] | None = None
     running: Future[list[Written]] | None = None
-
-    def advance() -> None:
-        """Hand the batch that is stored to the writer, once the one before is durable."""
-        nonlocal storing, running
-        prepared = None if storing is None else storing.result()
+    with Folder(folder) as base:
+        for batch in _batches(room, rows, base, counts, tell):
+            prepared = _store(room, batch)
+            if running is not None:
+                _tell(running.result(), counts, tell)
+            # The next batch is read and stored while this one commits.
+            running = room.database.submit(_writing(room, room.clock.now(), principal, prepared))
         if running is not None:
             _tell(running.result(), counts, tell)
-        running = storing = None
-        if prepared is not None:
-            at = room.clock.now()
-            running = room.database.submit(_writing(room, at, principal, prepared))
-
-    with (
-        Folder(folder) as base,
-        ThreadPoolExecutor(READERS, "import-reader") as readers,
-        ThreadPoolExecutor(1, "import-storer") as storer,
-    ):
-        # Three batches are under way: one is read, one stored, one committed.
-        for batch in _batches(room, rows, base, readers, counts, tell):
-            advance()
-            storing = storer.submit(_store, room, batch)
-        advance()
-        advance()
     return counts
 
 
@@ -155,76 +137,30 @@ def _batches(
     room: MaterialsRoom,
     rows: Iterable[ManifestRow | RowProblem],
     base: Folder,
-    readers: ThreadPoolExecutor,
     counts: ImportCounts,
     tell: Callable[[Told], None],
 ) -> Iterator[list[_Row]]:
     """Rows that are new and whose files are good; the others are told at once."""
     for group in _groups(rows, room.limits.import_batch):
+        known = _known(room, group)
         batch: list[_Row] = []
         held = 0
-        for outcome in _outcomes(room, group, base, readers):
+        seen: set[bytes] = set()
+        for item in group:
             counts.rows += 1
+            outcome = _look(room, item, base, known, seen)
             if isinstance(outcome, Told):
                 _count(outcome, counts)
                 tell(outcome)
                 continue
             batch.append(outcome)
+            seen.add(outcome.key)
             held += sum(len(file.content) for file in outcome.files if file.content is not None)
             if held > BATCH_BYTES:
                 yield batch
                 batch, held = [], 0
         if batch:
             yield batch
-
-
-def _outcomes(
-    room: MaterialsRoom,
-    group: Sequence[ManifestRow | RowProblem],
-    base: Folder,
-    readers: ThreadPoolExecutor,
-) -> Iterator["Told | _Row"]:
-    """Look at every row of the group, a few rows ahead of the caller; in order.
-
-    A row that stands in the group twice is looked at once: below it is known,
-    or refused for the same reason.
-    """
-    keys = [row_key(room, item) if isinstance(item, ManifestRow) else None for item in group]
-    known = _known(room, [key for key in keys if key is not None])
-    looks: dict[bytes, Future[Told | _Row]] = {}
-    ahead: deque[tuple[ManifestRow | RowProblem, Future[Told | _Row] | None, bool]] = deque()
-    try:
-        for item, key in zip(group, keys, strict=True):
-            look, first = None, False
-            if isinstance(item, ManifestRow) and key is not None:
-                first = key not in looks
-                if first:
-                    looks[key] = readers.submit(_look, room, item, key, base, known.get(key))
-                look = looks[key]
-            ahead.append((item, look, first))
-            if len(ahead) >= AHEAD:
-                yield _outcome(*ahead.popleft())
-        while ahead:
-            yield _outcome(*ahead.popleft())
-    finally:
-        for _, look, _ in ahead:
-            if look is not None:
-                look.cancel()
-
-
-def _outcome(
-    item: ManifestRow | RowProblem, look: "Future[Told | _Row] | None", first: bool
-) -> "Told | _Row":
-    if isinstance(item, RowProblem):
-        return Told(item.line, problem=item)
-    if look is None:
-        raise ValueError("a row that nobody looks at")
-    outcome = look.result()
-    if first:
-        return outcome
-    if isinstance(outcome, _Row) or outcome.problem is None:
-        return Told(item.line, known=True)
-    return Told(item.line, problem=replace(outcome.problem, line=item.line))
 
 
 def _groups(
@@ -240,33 +176,43 @@ def _groups(
         yield group
 
 
-def _known(room: MaterialsRoom, keys: Sequence[bytes]) -> dict[bytes, int]:
-    """Those of the row keys that were imported, with the size of their files."""
+def _known(room: MaterialsRoom, group: Sequence[ManifestRow | RowProblem]) -> dict[bytes, int]:
+    """Row keys of the group that were imported, with the size of their files."""
+    keys = [row_key(room, item) for item in group if isinstance(item, ManifestRow)]
+    if not keys:
+        return {}
     with room.database.read() as tx:
         found = tx.all(select(imported_rows).where(imported_rows.c.row_key.in_(keys)))
     return {row["row_key"]: row["bytes"] for row in found}
 
 
 def _look(
-    room: MaterialsRoom, item: ManifestRow, key: bytes, base: Folder, size: int | None
+    room: MaterialsRoom,
+    item: ManifestRow | RowProblem,
+    base: Folder,
+    known: dict[bytes, int],
+    seen: set[bytes],
 ) -> "Told | _Row":
-    """`size`: of the row's files when an earlier run imported it; None: it did not."""
+    if isinstance(item, RowProblem):
+        return Told(item.line, problem=item)
+    key = row_key(room, item)
     try:
-        if size is not None:
-            return _again(item, base, size)
+        if key in known or key in seen:
+            return _again(item, base, known.get(key))
         return _Row(item, key, _read_files(room, item, base))
     except FileRefused as refused:
         return Told(item.line, problem=RowProblem(item.line, refused.code, "files"))
 
 
-def _again(item: ManifestRow, base: Folder, size: int) -> Told:
+def _again(item: ManifestRow, base: Folder, size: int | None) -> Told:
     """A row that was imported. If its files changed since, somebody must look."""
-    now = 0
-    for path in item.files:
-        with base.open(path) as file:
-            now += file.size
-    if now != size:
-        return Told(item.line, problem=RowProblem(item.line, "row_changed", "files"))
+    if size is not None:
+        now = 0
+        for path in item.files:
+            with base.open(path) as file:
+                now += file.size
+        if now != size:
+            return Told(item.line, problem=RowProblem(item.line, "row_changed", "files"))
     return Told(item.line, known=True)
 
 

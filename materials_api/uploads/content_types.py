@@ -7,7 +7,7 @@ readers would take for two things (a polyglot) is nothing at all:
 `application/octet-stream`, which only types that take anything accept.
 """
 
-import threading
+from functools import cache
 from typing import Final, Protocol, cast
 
 from materials_api.limits import ArchiveLimits
@@ -154,17 +154,12 @@ def _well_formed(media_type: str) -> bool:
     )
 
 
-_handles = threading.local()
-
-
+@cache
 def _libmagic() -> _Magic:
-    """This thread's handle: python-magic locks each, and looking takes longer than hashing."""
-    handle: _Magic | None = getattr(_handles, "magic", None)
-    if handle is None:
-        # Imported here: loading the library and its data takes 20 ms that most commands
-        # do not need. pylibmagic first, so that everyone has the same library and data.
-        import pylibmagic  # noqa: F401
-        from magic import Magic
+    # Imported here: loading the library and its data takes 20 ms that most commands
+    # do not need. pylibmagic first, so that everyone has the same library and data.
+    import pylibmagic  # noqa: F401
+    from magic import Magic
 
-        handle = _handles.magic = cast(_Magic, Magic(mime=True))
-    return handle
+    # One handle behind python-magic's own lock.
+    return cast(_Magic, Magic(mime=True))

@@ -6,7 +6,6 @@ records and remembers the answer. If something changed meanwhile, the whole
 call starts again with fresh facts.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -117,7 +116,7 @@ def attempts(
         if not waited and (unpublished := _unpublished(room, gathered)):
             # Registered a moment ago: its place in the log is due within a batch interval.
             waited = True
-            _await_log(room, unpublished)
+            room.ledger.wait_for_all(unpublished, room.limits.grants.verification_log_wait)
             continue
         verdicts = [_decide(room, at, gathered, item, basis, looked) for item in gathered.items]
         work = _commit(room, at, principal, gathered, basis, verdicts, render)
@@ -126,22 +125,10 @@ def attempts(
 
 
 def _unpublished(room: MaterialsRoom, gathered: Gathered) -> list[str]:
-    """The entries of items that no published checkpoint covers yet, while the log runs."""
+    """The entries of items that wait for their place, while the log is being written."""
     if not room.ledger.running:
         return []
-    size = room.ledger.checkpoint().size
-    records = (item.record for item in gathered.items if item.record is not None)
-    return [
-        record.entry_id
-        for record in records
-        if record.leaf_index is None or record.leaf_index >= size
-    ]
-
-
-def _await_log(room: MaterialsRoom, entries: Sequence[str]) -> None:
-    deadline = time.monotonic() + room.limits.grants.verification_log_wait
-    for entry_id in entries:
-        room.ledger.wait_for(entry_id, max(0.0, deadline - time.monotonic()))
+    return room.ledger.unpublished(item.record for item in gathered.items if item.record)
 
 
 def _again(known: Reply, _: WriteTx) -> Reply:

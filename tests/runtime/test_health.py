@@ -28,6 +28,7 @@ from runtime.settings import Settings
 from runtime.store import Store, create_store, open_store
 from runtime.timed_objects import TimedObjects
 from runtime.watch import Watch
+from storage.errors import StorageFull
 from storage.objects import ObjectStore
 from tests.conftest import START
 from tests.runtime.test_access_matrix import ACCESS
@@ -315,6 +316,18 @@ def test_a_clock_behind_the_last_checkpoint_is_refused_before_anything_is_touche
     clock.set(START - timedelta(seconds=10))
     store.start()
     assert store.watch.missing() == {}
+
+
+def test_a_closed_store_leaves_no_sequencer_that_waits_for_space(store: Store) -> None:
+    def full() -> None:
+        raise StorageFull
+
+    before = set(threading.enumerate())
+    store.ledger.start()
+    with pytest.raises(StorageFull):
+        store.ledger.sequencer.check(full)
+    store.close()
+    assert set(threading.enumerate()) <= before
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Engine, MetaData, String, Table, insert, select
+from sqlalchemy import Column, Engine, MetaData, String, Table, insert, select, text
 
 from storage.database import Database
+from storage.database.metadata import UtcDateTime
+from storage.database.prepared import Prepared
 from storage.database.sqlite import PRAGMAS, version_warning
 from storage.errors import (
     DatabaseBusy,
     DatabaseDamaged,
     DatabaseMissing,
+    RowUnreadable,
     StorageFailed,
     StorageFull,
 )
@@ -155,7 +158,23 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 def test_versions_with_the_wal_reset_bug_are_warned_of(
     version: tuple[int, int, int], warned: bool
 ) -> None:
-    text = version_warning(version)
-    assert (text is not None) is warned
-    if text:
-        assert ".".join(map(str, version)) in text
+    warning = version_warning(version)
+    assert (warning is not None) is warned
+    if warning:
+        assert ".".join(map(str, version)) in warning
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["core", "prepared"])
+@pytest.mark.parametrize("stored", ["yesterday", "2026-13-01 00:00:00.000000", 7])
+def test_a_stored_time_that_is_none_is_named(
+    database: Database, stored: object, prepared: bool
+) -> None:
+    moments = Table("moments", MetaData(), Column("at", UtcDateTime))
+    moments.create(database.writer_engine)
+    add_raw = text("INSERT INTO moments (at) VALUES (:at)")
+    database.write(lambda tx: tx.execute(add_raw, {"at": stored}))
+    with database.read() as tx, pytest.raises(RowUnreadable):
+        if prepared:
+            Prepared(select(moments.c.at)).all(tx, {})
+        else:
+            tx.all(select(moments.c.at))
