@@ -201,7 +201,7 @@ def test_an_aborted_or_failed_upload_leaves_nothing(sealed: SealedObjects, size:
 
 
 def test_no_thread_outlives_its_upload(sealed: SealedObjects) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     sealed.put([content(2 * MIB)], limit=LIMIT)
     aborted = sealed.begin(limit=LIMIT)
     aborted.write(content(2 * MIB))
@@ -211,18 +211,19 @@ def test_no_thread_outlives_its_upload(sealed: SealedObjects) -> None:
     del forgotten, aborted
     gc.collect()
     deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
+    # Those of tests before this one may end meanwhile; none of ours may be left.
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) - before == set()
     assert isinstance(sealed.store, FilesystemStore)
     assert len(files(sealed.store)) == 1
 
 
 def test_small_objects_start_no_thread(sealed: SealedObjects) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     writer = sealed.begin(limit=LIMIT)
     writer.write(content(INLINE_BYTES))
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) - before == set()
     writer.finish()
 
 
