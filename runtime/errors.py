@@ -106,6 +106,12 @@ class ConfigUnreadable(InvalidInput):
     en = "the configuration file {path} cannot be read ({reason})"
 
 
+class RoomUnknown(InvalidInput):
+    code = "room_unknown"
+    zh = "没有名为 {room} 的部分；可选：{known}"
+    en = "there is no room {room}; there are {known}"
+
+
 class AddressInUse(Unavailable):
     code = "address_in_use"
     zh = "{address} 已被占用；换一个端口：--port"
