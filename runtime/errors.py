@@ -112,6 +112,12 @@ class RoomUnknown(InvalidInput):
     en = "there is no room {room}; there are {known}"
 
 
+class WorkersFailing(Unavailable):
+    code = "workers_failing"
+    zh = "服务进程反复退出（最后退出码 {status}），已停止；原因见日志"
+    en = "the worker processes keep ending (last exit status {status}); stopped, see the log"
+
+
 class AddressInUse(Unavailable):
     code = "address_in_use"
     zh = "{address} 已被占用；换一个端口：--port"
