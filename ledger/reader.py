@@ -108,7 +108,7 @@ class LogReader:
         with self._changed:
             if self._head is None or self._head.checkpoint.size < signed.checkpoint.size:
                 self._head = signed
-            self._changed.notify_all()
+                self._changed.notify_all()
 
     def wait_beyond(self, size: int, seconds: float) -> int:
         """Wait until the published size exceeds `size`, a wake-up, or the time-out; the size."""

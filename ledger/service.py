@@ -22,6 +22,7 @@ from ledger.errors import (
     OriginInvalid,
     PublicEntry,
 )
+from ledger.follower import Follower
 from ledger.journal import Journal
 from ledger.keys import create_key_file, open_key_file
 from ledger.leaves import OPENED
@@ -74,6 +75,7 @@ class Ledger:
             database=database, tiles=tiles, signers=signers, reader=self.reader, shard=shard
         )
         self._worker = Worker(self.sequencer, lock, clock, interval)
+        self._follower = Follower(self.reader, lambda: self.leading)
         self.journal = Journal(vault, wake=self._worker.wake)
 
     # --- Birth and opening ---
@@ -171,14 +173,21 @@ class Ledger:
     def start(self) -> None:
         """Compare, recover, and sequence in the background. Raises what recovery raises."""
         self._worker.start()
+        self._follower.start()
 
     def stand_by(self) -> None:
         """Sequence in the background as soon as no other process does, taking over when
         it ends. Raises nothing: what recovery raises is the sequencer's `failure`."""
         self._worker.stand_by()
+        self._follower.start()
+
+    def follow(self) -> None:
+        """Only keep up with what another process publishes."""
+        self._follower.start()
 
     def stop(self) -> None:
-        """Publish what waits and stop the background thread, if there is one."""
+        """Publish what waits and stop the background threads, if there are any."""
+        self._follower.stop()
         self._worker.stop()
         self.reader.wake()
 
@@ -224,7 +233,8 @@ class Ledger:
 
     def signed_checkpoint(self) -> SignedCheckpoint:
         """The newest published checkpoint, verified."""
-        return self.reader.published() if self.leading else self.reader.refresh()
+        known = self.leading or self._follower.fresh
+        return self.reader.published() if known else self.reader.refresh()
 
     def checkpoint(self) -> Checkpoint:
         return self.signed_checkpoint().checkpoint

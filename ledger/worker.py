@@ -13,7 +13,7 @@ from ledger.sequencer import MAX_BATCH, Sequencer, reason_of
 from storage.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull
 
 INTERVAL = 0.1  # seconds between the starts of two rounds
-LOOK_AGAIN = 1.0  # seconds after which entries of other processes are looked for
+LOOK_AGAIN = 0.1  # seconds after which entries of other processes are looked for
 STAND_BY = 1.0  # seconds between two tries to take over
 # What passes by itself: afterwards the sequencer starts anew and recovers.
 _PASSING = (DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from kernel.errors import CodedError
 
@@ -26,6 +27,13 @@ app.command(log_app)
 Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="输出一个 JSON 对象 / Print one JSON object.")
+]
+
+
+Host = Annotated[str, Parameter(name="--host", help="监听地址 / Address.")]
+Config = Annotated[
+    Path | None,
+    Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
 ]
 
 
@@ -47,17 +55,56 @@ def init(
 def serve(
     *,
     data: Data,
-    host: Annotated[str, Parameter(name="--host", help="监听地址 / Address.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[int, Parameter(name="--port", help="端口，0 为自动 / Port, 0: any.")] = 8000,
-    config: Annotated[
-        Path | None,
-        Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
+    config: Config = None,
+    rooms: Annotated[
+        str | None,
+        Parameter(
+            name="--rooms",
+            help="承担的部分，默认全部：materials,licenses,archive,log,sequencer"
+            " / What this process does; all by default.",
+        ),
     ] = None,
+    workers: Annotated[
+        int,
+        Parameter(
+            name="--workers",
+            validator=Number(gte=1, lte=64),
+            help="共用端口的进程数 / Processes that share the port.",
+        ),
+    ] = 1,
+    json: Json = False,
 ) -> int:
     """启动服务 / Serve the store over HTTP."""
     from runtime.commands.serve import serve_store
+    from runtime.rooms import parse_rooms
 
-    return serve_store(data, host, port, config=config)
+    return serve_store(
+        data,
+        host,
+        port,
+        config=config,
+        rooms=parse_rooms(rooms),
+        workers=workers,
+        announce_json=json,
+    )
+
+
+@app.command
+def sequencer(
+    *,
+    data: Data,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, Parameter(name="--port", help="端口，0 为自动 / Port, 0: any.")] = 8001,
+    config: Config = None,
+    json: Json = False,
+) -> int:
+    """只写日志；已有进程在写时待命接管 / Only write the log; stand by while another does."""
+    from runtime.commands.serve import serve_store
+    from runtime.rooms import Room
+
+    return serve_store(data, host, port, config=config, rooms={Room.SEQUENCER}, announce_json=json)
 
 
 @app.command

@@ -6,7 +6,7 @@ server), `objects/`, `log/<shard>/` exactly as served, `keys/`, `exports/`.
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock, time_text
-from ledger.errors import LogMissing
+from ledger.errors import LogMissing, SequencerBusy
 from ledger.heads import newest_shard
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
@@ -43,6 +43,7 @@ from runtime.errors import ClockBehind, StoreExists, StoreMissing
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.queue_state import queue_state, signed_at
+from runtime.rooms import ALL, Room
 from runtime.settings import Settings, data_path, read_settings
 from runtime.timed_objects import TimedObjects
 from runtime.tracing import open_tracing
@@ -146,19 +147,33 @@ class Store:
     def ledger_origin(self) -> str:
         return self.ledger.origin
 
-    def start(self) -> None:
-        """Adopt the catalogue, recover the log, and begin to sequence, to watch and to sweep.
+    def start(self, rooms: Collection[Room] = ALL) -> None:
+        """Adopt the catalogue and begin to watch; with the sequencer's room recover the
+        log, sequence and sweep, or stand by where another process does.
 
         `ClockBehind` before anything is touched.
         """
         self.require_clock()
-        self.ledger.start()
+        sequences = Room.SEQUENCER in rooms
+        if sequences:
+            self._sequence()
+        else:
+            self.ledger.follow()
         self.adopt_catalogue()
-        self.watch.start()
+        self.watch.start(sequences=sequences)
         self.canary.start()
-        clear_unfinished(self.archive)
-        self._sweeper = threading.Thread(target=self._sweep_often, name="sweeper", daemon=True)
-        self._sweeper.start()
+        if Room.ARCHIVE in rooms:
+            clear_unfinished(self.archive)
+        if sequences:
+            self._sweeper = threading.Thread(target=self._sweep_often, name="sweeper", daemon=True)
+            self._sweeper.start()
+
+    def _sequence(self) -> None:
+        """Recovery that fails is raised here, at the start; later it is a `failure`."""
+        try:
+            self.ledger.start()
+        except SequencerBusy:
+            self.ledger.stand_by()
 
     def require_clock(self) -> None:
         """`ClockBehind` if this computer's time lies before the newest checkpoint.
@@ -244,7 +259,8 @@ class Store:
     def _sweep_often(self) -> None:
         while True:
             try:
-                self.sweep()
+                if self.ledger.leading:  # one process sweeps
+                    self.sweep()
             except Exception as error:  # noqa: BLE001 - a full disk, say: the next one may succeed
                 self.observing.metrics.unexpected.inc()
                 log.error("sweep_failed", extra={"error": describe(error)})

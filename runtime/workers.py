@@ -1,8 +1,9 @@
 """Several worker processes behind one listening socket.
 
-The parent opens the socket and nothing else: a database must not be shared across
-a fork. Each worker is a fresh interpreter that inherits the socket. One that ends is
-started again; workers that keep ending stop the service with their reason.
+The parent opens the store once, to say in its own words what is wrong with it, and
+closes it again before it starts anything: a database must not be shared across a fork.
+Each worker is a fresh interpreter that inherits the socket. One that ends is started
+again; workers that keep ending stop the service with their reason.
 """
 
 import logging
@@ -13,10 +14,17 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from types import FrameType
 
 from runtime.errors import WorkersFailing
+from runtime.logs import configure
+from runtime.rooms import Room, rooms_text
+from runtime.serving import Announce
+from runtime.settings import read_settings
+from runtime.shared_metrics import forget, shared_metrics
+from runtime.store import open_store
 
 log = logging.getLogger("mianjiao.workers")
 
@@ -26,23 +34,63 @@ _ENDS = 5  # in the window, per worker: more is a fault that a restart does not 
 _LOOK = 0.2
 
 
+def serve_workers(
+    listener: socket.socket,
+    data: Path,
+    config: Path | None,
+    rooms: Collection[Room],
+    count: int,
+    announce: Announce,
+) -> None:
+    """Serve the store with `count` workers until SIGTERM or SIGINT.
+
+    Raises what opening the store raises, before any worker is started;
+    `WorkersFailing` when they do not stay.
+    """
+    settings = read_settings(config)
+    configure(settings.log_level)
+    with open_store(data, settings) as store:
+        store.require_clock()
+        origin, warnings = store.ledger_origin, store.warnings()
+    with shared_metrics() as environment:
+        workers = Workers(_command(data, config, rooms), listener, count, environment)
+        workers.run(lambda: announce(origin, warnings))
+
+
+def _command(data: Path, config: Path | None, rooms: Collection[Room]) -> list[str]:
+    """The command of one worker; the descriptor of its socket follows."""
+    module = "runtime.commands.worker"
+    where = "" if config is None else str(config)
+    return [sys.executable, "-m", module, str(data), rooms_text(rooms), where]
+
+
 class Workers:
     """Keeps `count` processes of one command running until a signal says stop."""
 
-    def __init__(self, command: Sequence[str], listener: socket.socket, count: int) -> None:
-        """`command` without the descriptor of the socket, which is added at its end."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        listener: socket.socket,
+        count: int,
+        environment: dict[str, str],
+    ) -> None:
+        """`command` without the descriptor of the socket, which is added at its end.
+        `environment`: what the workers have beside ours, the folder of their metrics."""
         self._command = [*command, str(listener.fileno())]
         self._listener = listener
         self._count = count
+        self._environment = environment
         self._running: list[subprocess.Popen[bytes]] = []
         self._ended: deque[float] = deque()
         self._stopping = False
 
-    def run(self) -> int:
-        """0 after SIGTERM or SIGINT, when all have ended. `WorkersFailing`."""
+    def run(self, started: Callable[[], None]) -> None:
+        """Until SIGTERM or SIGINT, when all have ended. `started` is told once they run:
+        who connects before they accept waits in the socket's queue. `WorkersFailing`."""
         before = {sign: signal.signal(sign, self._stop) for sign in (signal.SIGTERM, signal.SIGINT)}
         try:
             self._running = [self._started() for _ in range(self._count)]
+            started()
             while not self._stopping:
                 time.sleep(_LOOK)
                 self._replace_ended()
@@ -50,7 +98,6 @@ class Workers:
             self._end_all()
             for sign, handler in before.items():
                 signal.signal(sign, handler)
-        return 0
 
     def _stop(self, _sign: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -59,6 +106,7 @@ class Workers:
         return subprocess.Popen(  # noqa: S603 - our own command, no shell
             self._command,
             pass_fds=[self._listener.fileno()],
+            env={**os.environ, **self._environment},
             # Closed when we end, however: then the worker ends too.
             stdin=subprocess.PIPE,
             # Ctrl-C reaches the parent alone, which then stops them in order.
@@ -70,6 +118,7 @@ class Workers:
             status = process.poll()
             if status is None or self._stopping:
                 continue
+            forget(process.pid, self._environment)
             now = time.monotonic()
             self._ended.append(now)
             while self._ended and self._ended[0] < now - _WINDOW:
@@ -91,17 +140,3 @@ class Workers:
                 log.warning("worker_killed", extra={"pid": process.pid})
                 process.kill()
                 process.wait()
-
-
-def worker_command(
-    data: os.PathLike[str], rooms: str, config: os.PathLike[str] | None
-) -> list[str]:
-    """The command of one worker; the descriptor of its socket follows."""
-    return [
-        sys.executable,
-        "-m",
-        "runtime.commands.worker",
-        os.fspath(data),
-        rooms,
-        "" if config is None else os.fspath(config),
-    ]

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from runtime.demo.server import SERVE
+
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60
 
@@ -113,7 +115,7 @@ class CommandHost:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.commands.serve", str(self.data)],
+            [*SERVE, "--data", str(self.data)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=self._log,

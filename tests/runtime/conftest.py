@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from kernel.principals import Role
 from parties import HolderRef
 from runtime.app import build_app
 from runtime.demo import people
+from runtime.demo.server import SERVE
 from runtime.settings import Settings
 from runtime.store import Store, open_store
 from storage.database.metadata import metadata
@@ -291,7 +291,7 @@ def serving(data: Path, log: Path, tokens: dict[str, str], **settings: str) -> I
     """`mianjiao serve` as a process, with settings from the environment."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.commands.serve", str(data)],
+            [*SERVE, "--data", str(data)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=errors,
