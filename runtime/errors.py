@@ -114,8 +114,8 @@ class RoomUnknown(InvalidInput):
 
 class WorkersFailing(Unavailable):
     code = "workers_failing"
-    zh = "服务进程反复退出（最后退出码 {status}），已停止；原因见日志"
-    en = "the worker processes keep ending (last exit status {status}); stopped, see the log"
+    zh = "服务进程未能运行（最后退出码 {status}），已停止；原因见上"
+    en = "the worker processes do not stay (last exit status {status}); stopped, see above"
 
 
 class AddressInUse(Unavailable):
