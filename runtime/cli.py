@@ -229,6 +229,14 @@ def checkpoint(*, data: Data) -> int:
 
 
 @log_app.command
+def policy(*, data: Data) -> int:
+    """打印只信任本日志的信任策略 / Print a trust policy for this log alone (tlog-policy)."""
+    from runtime.commands.log import print_policy
+
+    return print_policy(data)
+
+
+@log_app.command
 def proof(index: Annotated[int, Parameter(help="叶序号 / Leaf index.")], /, *, data: Data) -> int:
     """打印包含证明 / Print the inclusion proof of a leaf (tlog-proof)."""
     from runtime.commands.log import print_proof

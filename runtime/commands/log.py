@@ -13,6 +13,13 @@ def print_checkpoint(data: Path) -> int:
     return 0
 
 
+def print_policy(data: Path) -> int:
+    """The trust policy of whoever trusts this log's key and nobody else."""
+    with open_store(data) as store:
+        sys.stdout.write(store.ledger.policy_text())
+    return 0
+
+
 def print_proof(data: Path, index: int) -> int:
     """A `tlog-proof` of one leaf against the newest checkpoint."""
     with open_store(data) as store:
