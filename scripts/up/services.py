@@ -113,7 +113,7 @@ class Services:
         self._once(
             [
                 str(bin_folder / "initdb"), "-D", str(rows), "-U", settings["POSTGRES_USER"],
-                f"--pwfile={password}", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C",
+                f"--pwfile={password}", *settings["POSTGRES_INITDB_ARGS"].split(),
             ],
             user,
         )  # fmt: skip
