@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 import httpx2
+from minio import Minio
+from minio.versioningconfig import VersioningConfig
 
 from storage.s3 import Bucket, S3Settings
 
@@ -88,6 +90,15 @@ class MinioServer:
         bucket = Bucket(settings)
         bucket.create()
         return bucket
+
+    def plain_bucket(self, settings: S3Settings, *, versions: bool) -> None:
+        """Make the bucket without object lock, as no store's must be."""
+        client = Minio(
+            settings.endpoint, settings.access_key, settings.secret_key, secure=settings.secure
+        )
+        client.make_bucket(settings.bucket)
+        if versions:
+            client.set_bucket_versioning(settings.bucket, VersioningConfig("Enabled"))
 
     def _ready(self) -> bool:
         try:
