@@ -36,6 +36,7 @@ from ledger.tables import ledger_entries
 from ledger.tilestore import FolderShards, Shards, TileStore
 from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
+from storage.errors import StoreAway
 from storage.keyvault import KeyVault
 
 _SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
@@ -298,6 +299,8 @@ class Ledger:
             return self.checkpoint().size
         except LogMissing:
             return max(known, 0)
+        except StoreAway:
+            return self.reader.size  # nothing is published meanwhile
 
     def _leaf_index(self, entry_id: str) -> int | None:
         columns = ledger_entries.c

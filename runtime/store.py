@@ -52,6 +52,7 @@ from runtime.tracing import open_tracing
 from runtime.unexpected import describe
 from runtime.watch import Watch
 from storage.database import Database
+from storage.errors import StoreAway
 from storage.keyvault import FileKeyVault
 from storage.objects import SealedObjects
 from storage.objects.durable_file import fsync_folder
@@ -247,7 +248,7 @@ class Store:
         )
         try:
             published = self.ledger.checkpoint()
-        except LogMissing:
+        except (LogMissing, StoreAway):
             return state
         if queue.signed_at is None:
             return state

@@ -18,21 +18,11 @@ from tests.servers.minio import MinioServer
 pytestmark = pytest.mark.timeout(300)
 
 
-def environment(settings: S3Settings) -> dict[str, str]:
-    return {
-        "MIANJIAO_S3_ENDPOINT": settings.endpoint,
-        "MIANJIAO_S3_BUCKET": settings.bucket,
-        "MIANJIAO_S3_SECURE": "false",
-        "MIANJIAO_S3_ACCESS_KEY": settings.access_key,
-        "MIANJIAO_S3_SECRET_KEY": settings.secret_key,
-    }
-
-
 @pytest.fixture
 def named(minio: MinioServer, monkeypatch: pytest.MonkeyPatch) -> S3Settings:
     """The settings name a bucket that is not there yet."""
     settings = minio.settings()
-    for name, value in environment(settings).items():
+    for name, value in minio.environment(settings).items():
         monkeypatch.setenv(name, value)
     return settings
 

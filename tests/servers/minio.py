@@ -84,6 +84,16 @@ class MinioServer:
         }
         return S3Settings(**values)  # type: ignore[arg-type]
 
+    def environment(self, settings: S3Settings) -> dict[str, str]:
+        """By which a command finds the bucket of the settings."""
+        return {
+            "MIANJIAO_S3_ENDPOINT": settings.endpoint,
+            "MIANJIAO_S3_BUCKET": settings.bucket,
+            "MIANJIAO_S3_SECURE": "false",
+            "MIANJIAO_S3_ACCESS_KEY": settings.access_key,
+            "MIANJIAO_S3_SECRET_KEY": settings.secret_key,
+        }
+
     def bucket(self, **changes: object) -> Bucket:
         """A fresh bucket with versions and object lock."""
         settings = self.settings(**changes)
