@@ -119,7 +119,7 @@ class Sequencer:
         self._check_keys(head, opened)
         behind = self._compare_with_published(head)
         self._tiles.sweep()
-        self._tail = tail_of(head.size, {path: self._tiles.get(path) for path in edge(head.size)})
+        self._tail = tail_of(head.size, self._tiles.get_many(edge(head.size)))
         if self._tail.root != head.root:
             raise LogDiverged(reason="the tiles do not give the database's root")
         self._head = self._database.write(lambda tx: heads.take_over(tx, at, head))
@@ -218,7 +218,7 @@ class Sequencer:
     def _read_back(self, grown: Grown) -> bytes:
         """The root, computed twice: in memory, and from what the store gives back."""
         paths = {*grown.blobs, *edge(grown.tail.size)}
-        stored = {path: self._tiles.get(path) for path in paths}
+        stored = self._tiles.get_many(paths)
         for path, data in grown.blobs.items():
             if stored[path] != data:
                 raise ReadBackFailed(path=path.text)

@@ -33,9 +33,10 @@ from ledger.receipts import build_receipt
 from ledger.records import OpenedRecord, Records
 from ledger.sequencer import Sequencer, reason_of
 from ledger.tables import ledger_entries
-from ledger.tilestore import FilesystemTiles, TileStore
+from ledger.tilestore import FolderShards, Shards, TileStore
 from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
+from storage.errors import StoreAway
 from storage.keyvault import KeyVault
 
 _SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
@@ -90,12 +91,14 @@ class Ledger:
         clock: Clock,
         name: str,
         shard: str,
+        shards: Shards | None = None,
     ) -> "Ledger":
-        """Bring a log into being: key, folder, head, first leaf, first checkpoint.
+        """Bring a log into being: key, place, head, first leaf, first checkpoint.
 
         The origin is `name/shard`. The first leaf is public, `shard.opened`,
-        with the origin and the verifier key. The only way a log is born;
-        `LogExists` if any part of it is there. Not started on return.
+        with the origin and the verifier key. `shards`: where its tiles lie, by
+        default in `directory`. The only way a log is born; `LogExists` if any
+        part of it is there. Not started on return.
         """
         origin = f"{name}/{shard}"
         if not is_key_name(origin) or len(origin.encode()) > MAX_ORIGIN_BYTES:
@@ -106,7 +109,8 @@ class Ledger:
             if heads.newest_shard(tx) is not None:
                 raise LogExists()
         signer = create_key_file(key_path(directory, shard), origin)
-        tiles = FilesystemTiles.create(log_path(directory, shard))
+        shards = shards or FolderShards(log_path(directory))
+        tiles = shards.create(shard)
         ledger = cls(
             database=database,
             vault=vault,
@@ -126,7 +130,7 @@ class Ledger:
 
         database.write(open_shard)
         ledger.sequence(at)
-        return cls.open(directory, database=database, vault=vault, clock=clock)
+        return cls.open(directory, database=database, vault=vault, clock=clock, shards=shards)
 
     @classmethod
     def open(
@@ -137,9 +141,11 @@ class Ledger:
         vault: KeyVault,
         clock: Clock,
         interval: float = INTERVAL,
+        shards: Shards | None = None,
     ) -> "Ledger":
         """Open the newest shard. Makes nothing: every missing part is a named error.
 
+        `shards`: where its tiles lie, as for `create`.
         `LogMissing`, `KeyWithoutDatabase`, `DatabaseWithoutKey`, `KeyFileUnsafe`.
         Whether the parts belong together is checked before the first signature,
         by `start` and `sequence`: `fsck` must be able to open what does not fit.
@@ -156,7 +162,7 @@ class Ledger:
             signer = open_key_file(key_path(directory, shard))
         except FileNotFoundError:
             raise DatabaseWithoutKey() from None
-        tiles = FilesystemTiles(log_path(directory, shard))
+        tiles = (shards or FolderShards(log_path(directory))).open(shard)
         return cls(
             database=database,
             vault=vault,
@@ -293,6 +299,8 @@ class Ledger:
             return self.checkpoint().size
         except LogMissing:
             return max(known, 0)
+        except StoreAway:
+            return self.reader.size  # nothing is published meanwhile
 
     def _leaf_index(self, entry_id: str) -> int | None:
         columns = ledger_entries.c
@@ -306,9 +314,9 @@ class Ledger:
         return index
 
 
-def log_path(directory: Path, shard: str) -> Path:
-    """Where a shard lies exactly as it is served."""
-    return directory / "log" / shard
+def log_path(directory: Path) -> Path:
+    """Where the shards lie exactly as they are served, unless they lie in a bucket."""
+    return directory / "log"
 
 
 def key_path(directory: Path, shard: str) -> Path:

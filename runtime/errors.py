@@ -73,6 +73,15 @@ class StoreExists(Conflict):
     en = "{path} is not empty; a store is only made in an empty or new folder"
 
 
+class BucketTaken(Conflict):
+    code = "bucket_taken"
+    zh = "存储桶 {bucket} 中已有内容或日志，不能在其上新建；请换一个存储桶"
+    en = (
+        "the bucket {bucket} holds content or a log already; a store is only made in an empty"
+        " or new one: name another"
+    )
+
+
 class StoreMissing(Unavailable):
     code = "store_missing"
     zh = "{path} 不是免交存储；请先运行 mianjiao init --data {path}"

@@ -1,13 +1,14 @@
 """The wiring of one store: every adapter is built here and nowhere else.
 
 A store is one folder: `mianjiao.sqlite3` (unless the rows are in a PostgreSQL
-server), `objects/`, `log/<shard>/` exactly as served, `keys/`, `exports/`.
+server), `objects/` and `log/<shard>/` exactly as served (unless both are in a
+bucket), `keys/`, `exports/`.
 """
 
 import logging
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -42,6 +43,7 @@ from runtime.disk import Reserve
 from runtime.errors import ClockBehind, StoreExists, StoreMissing
 from runtime.metrics import Metrics
 from runtime.observing import Observing
+from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings, open_place
 from runtime.queue_state import queue_state, signed_at
 from runtime.rooms import ALL, Room
 from runtime.settings import Settings, data_path, read_settings
@@ -50,16 +52,15 @@ from runtime.tracing import open_tracing
 from runtime.unexpected import describe
 from runtime.watch import Watch
 from storage.database import Database
+from storage.errors import StoreAway
 from storage.keyvault import FileKeyVault
-from storage.objects import FilesystemStore, SealedObjects
+from storage.objects import SealedObjects
 from storage.objects.durable_file import fsync_folder
 from storage.objects.sweep import sweep
 
 log = logging.getLogger("mianjiao.store")
 
 DATABASE = "mianjiao.sqlite3"
-OBJECTS = "objects"
-LOG = "log"
 KEYS = "keys"
 VAULT = "vault.json"
 EXPORTS = "exports"
@@ -69,14 +70,17 @@ SWEEP_SECONDS = 600
 class Store:
     """All rooms of one store, wired. Use `open_store` or `create_store`."""
 
-    def __init__(self, data: Path, settings: Settings, clock: Clock, database: Database) -> None:
+    def __init__(
+        self, data: Path, settings: Settings, clock: Clock, database: Database, place: Place
+    ) -> None:
         self.data = data
         self.settings = settings
         self.clock = clock
         self.database = database
         self.vault = FileKeyVault.open(data / KEYS / VAULT)
         self.observing = Observing(Metrics(), open_tracing(settings))
-        self.object_store = FilesystemStore(data / OBJECTS)
+        self.place = place
+        self.object_store = place.objects
         self.objects = SealedObjects(
             TimedObjects(self.object_store, self.observing.stored), self.vault
         )
@@ -86,6 +90,7 @@ class Store:
             vault=self.vault,
             clock=clock,
             interval=settings.batch_interval_ms / 1000,
+            shards=place.shards,
         )
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
@@ -134,7 +139,7 @@ class Store:
             database=database,
             objects=self.object_store,
             ledger=self.ledger,
-            places={"data": data, "objects": data / OBJECTS, "log": data / LOG},
+            places={"data": data, **place.folders},
             reserve=Reserve(data, settings.disk_reserve_mib * MIB),
             metrics=self.observing.metrics,
             canary=lambda: self.canary.failure,
@@ -151,9 +156,10 @@ class Store:
         """Adopt the catalogue and begin to watch; with the sequencer's room recover the
         log, sequence and sweep, or stand by where another process does.
 
-        `ClockBehind` before anything is touched.
+        `ClockBehind`, or what `Place.prove` raises, before anything is touched.
         """
         self.require_clock()
+        self.place.prove(self.clock.now())
         sequences = Room.SEQUENCER in rooms
         if sequences:
             self._sequence()
@@ -202,6 +208,7 @@ class Store:
         self.watch.stop()
         self.ledger.stop()
         self.database.close()
+        self.place.close()
         if self.observing.tracing is not None:
             self.observing.tracing.close()
 
@@ -241,7 +248,7 @@ class Store:
         )
         try:
             published = self.ledger.checkpoint()
-        except LogMissing:
+        except (LogMissing, StoreAway):
             return state
         if queue.signed_at is None:
             return state
@@ -282,9 +289,11 @@ def create_store(
     data: Path, name: str, clock: Clock | None = None, settings: Settings | None = None
 ) -> None:
     """Make a store in a new or empty folder; `StoreExists` otherwise, also if the
-    database of the settings holds one.
+    database of the settings holds one, `BucketTaken` if its bucket does.
 
-    The origin of the first log is `name/<year>`, the year in UTC.
+    The bucket is made if it is missing; one that is there must keep versions and locks,
+    which is tried before anything else is made. The origin of the first log is
+    `name/<year>`, the year in UTC.
     """
     # Only here: alembic is slow to load, and opening a store does not need it.
     from migrations.apply import upgrade
@@ -292,19 +301,25 @@ def create_store(
     clock = clock or SystemClock()
     settings = settings or read_settings()
     data = data_path(data)
-    place = database_place(data, settings)
+    rows = database_place(data, settings)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise StoreExists(path=str(data))
-    if isinstance(place, URL):
-        _refuse_another(place)
+    if isinstance(rows, URL):
+        _refuse_another(rows)
+    bucket = bucket_settings(settings)
+    if bucket is not None:
+        with closing(BucketPlace(bucket, create=True)) as place:
+            place.require_empty()
+            place.prove(clock.now())
     new = [folder for folder in (data, *data.parents) if not folder.exists()]
     data.mkdir(parents=True, exist_ok=True)
     (data / KEYS).mkdir(mode=0o700)
-    FilesystemStore(data / OBJECTS, create=True)
     (data / EXPORTS).mkdir()
     vault = FileKeyVault.create(data / KEYS / VAULT)
-    database = Database(place, create=True)
-    try:
+    with (
+        closing(FolderPlace(data, create=True) if bucket is None else BucketPlace(bucket)) as place,
+        closing(Database(rows, create=True)) as database,
+    ):
         upgrade(database.writer_engine)
         Ledger.create(
             data,
@@ -313,9 +328,8 @@ def create_store(
             clock=clock,
             name=name,
             shard=str(clock.now().year),
+            shards=place.shards,
         )
-    finally:
-        database.close()
     with open_store(data, settings, clock) as store:
         store.adopt_catalogue()
         store.ledger.sequence(clock.now())
@@ -347,13 +361,12 @@ def open_store(
     settings = settings or read_settings()
     if not (data / DATABASE).is_file() and not (data / KEYS).is_dir():
         raise StoreMissing(path=str(data))
-    database = Database(database_place(data, settings))
-    try:
+    with ExitStack() as opened:
+        database = opened.enter_context(closing(Database(database_place(data, settings))))
         require_head(database.reader_engine)
-        store = Store(data, settings, clock or SystemClock(), database)
-    except BaseException:
-        database.close()
-        raise
+        place = opened.enter_context(closing(open_place(data, settings)))
+        store = Store(data, settings, clock or SystemClock(), database, place)
+        opened.pop_all()
     try:
         yield store
     finally:

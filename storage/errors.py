@@ -179,6 +179,14 @@ class StorageFailed(Unavailable):
     en = "the storage device failed ({problem})"
 
 
+class StoreAway(StorageFailed):
+    """A server of ours that does not answer. It passes by itself: whoever must, tries again."""
+
+    code = "store_away"
+    zh = "存储服务暂时不可用"
+    en = "the store's server is away for now"
+
+
 class ObjectRetained(Conflict):
     code = "object_retained"
     zh = "该内容须保管至 {until}，此前不能删除"

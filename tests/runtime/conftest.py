@@ -113,9 +113,8 @@ def furnished(played: Any, data: Path) -> Iterator[House]:
         store.start()
         app = build_app(store, Settings())
         with TestClient(app, raise_server_exceptions=False) as client:
-            made = House(store, app, client, dict(played.tokens), _roles(played))
-            _more_callers(made)
-            _things(made)
+            made = House(store, app, client, dict(played.tokens), {})
+            callers_and_things(made, played)
             made.settle()
             yield made
 
@@ -125,6 +124,13 @@ def house(played: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hou
     """Session-wide; tests that change what others rely on make things of their own."""
     with furnished(played, tmp_path_factory.mktemp("house") / "store") as made:
         yield made
+
+
+def callers_and_things(house: House, played: Any) -> None:
+    """Whoever else may call, and one real thing of every kind, in `house.ids`."""
+    house.roles |= _roles(played)
+    _more_callers(house)
+    _things(house)
 
 
 def _roles(played: Any) -> dict[str, str]:

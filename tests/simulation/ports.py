@@ -6,7 +6,7 @@ transactions is left to the tests of the real one.
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,6 +115,9 @@ class SimulatedTiles:
             late=False,
         )
         return data
+
+    def get_many(self, paths: Iterable[TilePath]) -> dict[TilePath, bytes]:
+        return {path: self.get(path) for path in paths}
 
     def publish(self, checkpoint: bytes) -> None:
         self.schedule.call(
