@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     """PostgreSQL 数据库，postgresql://用户:口令@主机:端口/库名；不设则用数据目录中的 SQLite。
     PostgreSQL database, postgresql://user:password@host:port/name; without it SQLite in the
     data folder."""
+    high_water_file: Path | None = None
+    """另一磁盘上的文件，记住最新日志头；整机回退到旧快照后据此拒绝签名。
+    File on another disk that remembers the newest head of the log; a machine that was put
+    back to an older snapshot then signs nothing."""
     batch_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     """日志每隔多久收取一批条目，毫秒。
     How long entries gather before the sequencer takes them, in milliseconds."""

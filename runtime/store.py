@@ -18,8 +18,9 @@ from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock, time_text
-from ledger.errors import LogMissing, SequencerBusy
+from ledger.errors import HighWaterExists, LogMissing, SequencerBusy
 from ledger.heads import newest_shard
+from ledger.high_water import HighWaterFile
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
@@ -39,7 +40,7 @@ from portal.state import CheckpointState, StoreState
 from runtime.canary import Canary
 from runtime.counts import KeptCounts
 from runtime.disk import Reserve
-from runtime.errors import ClockBehind, StoreExists, StoreMissing
+from runtime.errors import ClockBehind, RestoreUnfinished, StoreExists, StoreMissing
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.queue_state import queue_state, signed_at
@@ -63,6 +64,7 @@ LOG = "log"
 KEYS = "keys"
 VAULT = "vault.json"
 EXPORTS = "exports"
+RESTORING = "restore-unfinished.json"
 SWEEP_SECONDS = 600
 
 
@@ -86,6 +88,7 @@ class Store:
             vault=self.vault,
             clock=clock,
             interval=settings.batch_interval_ms / 1000,
+            memory=head_memory(settings),
         )
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
@@ -218,10 +221,15 @@ class Store:
         sweep(
             self.database,
             self.object_store,
+            self.vault,
             at,
             older_than=timedelta(hours=self.settings.sweep_hours),
             release=release_uploads,
         )
+
+    def finish_erasures(self) -> None:
+        """Take pending erasures as far as they go now."""
+        continue_erasures(self.materials, self.clock.now())
 
     def snapshot(self) -> StoreState:
         """What the front page shows (a `PortalState`); cheap however much there is."""
@@ -278,6 +286,12 @@ def database_place(data: Path, settings: Settings) -> Path | URL:
     return parse_url(settings.database_url.get_secret_value())
 
 
+def head_memory(settings: Settings) -> HighWaterFile | None:
+    """Where the newest head is remembered outside of the store, if the settings say so."""
+    file = settings.high_water_file
+    return None if file is None else HighWaterFile(data_path(file))
+
+
 def create_store(
     data: Path, name: str, clock: Clock | None = None, settings: Settings | None = None
 ) -> None:
@@ -295,6 +309,9 @@ def create_store(
     place = database_place(data, settings)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise StoreExists(path=str(data))
+    memory = head_memory(settings)
+    if memory is not None and Path(memory.name).exists():
+        raise HighWaterExists(path=memory.name)
     if isinstance(place, URL):
         _refuse_another(place)
     new = [folder for folder in (data, *data.parents) if not folder.exists()]
@@ -306,7 +323,7 @@ def create_store(
     database = Database(place, create=True)
     try:
         upgrade(database.writer_engine)
-        Ledger.create(
+        ledger = Ledger.create(
             data,
             database=database,
             vault=vault,
@@ -314,6 +331,8 @@ def create_store(
             name=name,
             shard=str(clock.now().year),
         )
+        if memory is not None:
+            memory.create(ledger.signed_checkpoint().encode())
     finally:
         database.close()
     with open_store(data, settings, clock) as store:
@@ -345,6 +364,8 @@ def open_store(
     """
     data = data_path(data)
     settings = settings or read_settings()
+    if (data / RESTORING).exists():
+        raise RestoreUnfinished(path=str(data))
     if not (data / DATABASE).is_file() and not (data / KEYS).is_dir():
         raise StoreMissing(path=str(data))
     database = Database(database_place(data, settings))
