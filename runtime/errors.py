@@ -88,6 +88,12 @@ class StoreMissing(Unavailable):
     en = "{path} is no Mianjiao store; run mianjiao init --data {path} first"
 
 
+class RestoreUnfinished(Unavailable):
+    code = "restore_unfinished"
+    zh = "{path} 的恢复没有完成；请重新运行 mianjiao restore"
+    en = "the restore of {path} was not finished; run mianjiao restore again"
+
+
 class SettingInvalid(InvalidInput):
     code = "setting_invalid"
     zh = "设置 {name} 无效：{rule}"
