@@ -23,6 +23,7 @@ from ledger.errors import (
     PublicEntry,
 )
 from ledger.follower import Follower
+from ledger.high_water import HeadMemory
 from ledger.journal import Journal
 from ledger.keys import create_key_file, open_key_file
 from ledger.leaves import OPENED
@@ -62,6 +63,7 @@ class Ledger:
         clock: Clock,
         shard: str,
         interval: float = INTERVAL,
+        memory: HeadMemory | None = None,
     ) -> None:
         """From its parts; they must be of one log: see `create` and `open`."""
         self.database = database
@@ -73,7 +75,12 @@ class Ledger:
         self.reader = LogReader(tiles, shard, self.key)
         self.records = Records(vault, self.reader)
         self.sequencer = Sequencer(
-            database=database, tiles=tiles, signers=signers, reader=self.reader, shard=shard
+            database=database,
+            tiles=tiles,
+            signers=signers,
+            reader=self.reader,
+            shard=shard,
+            memory=memory,
         )
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self._follower = Follower(self.reader, lambda: self.leading)
@@ -142,6 +149,7 @@ class Ledger:
         clock: Clock,
         interval: float = INTERVAL,
         shards: Shards | None = None,
+        memory: HeadMemory | None = None,
     ) -> "Ledger":
         """Open the newest shard. Makes nothing: every missing part is a named error.
 
@@ -172,6 +180,7 @@ class Ledger:
             clock=clock,
             shard=shard,
             interval=interval,
+            memory=memory,
         )
 
     # --- Sequencing ---

@@ -23,6 +23,8 @@ app = App(
 )
 log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log.")
 app.command(log_app)
+keys_app = App(name="keys", help="密钥轮换 / Rotate the key-encryption keys.")
+app.command(keys_app)
 
 Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
 Json = Annotated[
@@ -165,6 +167,56 @@ def fsck(*, data: Data, json: Json = False) -> int:
 
 
 @app.command
+def backup(
+    *,
+    data: Annotated[
+        Path | None, Parameter(name="--data", help="数据目录 / Folder of the store.")
+    ] = None,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="备份目录 / Folder of the backup.")
+    ] = None,
+    check: Annotated[
+        Path | None, Parameter(name="--check", help="只检查此备份 / Only check this backup.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """备份（不含密钥），可在服务运行时进行 / Back up, without keys; also while serving."""
+    from runtime.commands import backup as run
+
+    if check is not None and data is None and output is None:
+        return run.check(check, as_json=json)
+    if check is not None or data is None or output is None:
+        print("mianjiao backup --data DIR -o BACKUP | --check BACKUP", file=sys.stderr)
+        return 2
+    return run.back_up(data, output, as_json=json)
+
+
+@app.command
+def restore(
+    *,
+    data: Annotated[Path, Parameter(name="--data", help="新目录 / A new folder for the store.")],
+    from_: Annotated[Path, Parameter(name="--from", help="备份目录 / Folder of the backup.")],
+    keys: Annotated[Path, Parameter(name="--keys", help="密钥目录 / Folder of the keys.")],
+    log: Annotated[
+        Path | None, Parameter(name="--log", help="最新日志的副本 / Newest copy of the log.")
+    ] = None,
+    backup_is_newest: Annotated[
+        bool,
+        Parameter(
+            name="--backup-is-newest",
+            negative="",
+            help="备份后没有发布过新内容 / Nothing was published after the backup.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """从备份恢复 / Restore from a backup; names what was lost."""
+    from runtime.commands.restore import restore_store
+
+    return restore_store(data, from_, keys, log, is_newest=backup_is_newest, as_json=json)
+
+
+@app.command
 def export(
     case: Annotated[str, Parameter(help="案件编号或编码 / Case id or number.")],
     /,
@@ -220,12 +272,44 @@ def token(
     )
 
 
+@keys_app.command
+def rotate(*, data: Data, json: Json = False) -> int:
+    """轮换密钥，使旧备份也打不开已删内容 / Rotate: older copies then open nothing erased."""
+    from runtime.commands.keys import rotate_keys
+
+    return rotate_keys(data, as_json=json)
+
+
+@keys_app.command
+def status(*, data: Data, json: Json = False) -> int:
+    """查看密钥轮换状态 / Which epoch is in force, and what waits for the next rotation."""
+    from runtime.commands.keys import show_keys
+
+    return show_keys(data, as_json=json)
+
+
 @log_app.command
 def checkpoint(*, data: Data) -> int:
     """打印最新检查点 / Print the newest signed checkpoint."""
     from runtime.commands.log import print_checkpoint
 
     return print_checkpoint(data)
+
+
+@log_app.command
+def policy(*, data: Data) -> int:
+    """打印只信任本日志的信任策略 / Print a trust policy for this log alone (tlog-policy)."""
+    from runtime.commands.log import print_policy
+
+    return print_policy(data)
+
+
+@log_app.command
+def remember(*, data: Data) -> int:
+    """重建记住日志头的文件 / Make the file that remembers the head anew."""
+    from runtime.commands.log import remember as run
+
+    return run(data)
 
 
 @log_app.command

@@ -88,6 +88,12 @@ class StoreMissing(Unavailable):
     en = "{path} is no Mianjiao store; run mianjiao init --data {path} first"
 
 
+class RestoreUnfinished(Unavailable):
+    code = "restore_unfinished"
+    zh = "{path} 的恢复没有完成；请重新运行 mianjiao restore"
+    en = "the restore of {path} was not finished; run mianjiao restore again"
+
+
 class SettingInvalid(InvalidInput):
     code = "setting_invalid"
     zh = "设置 {name} 无效：{rule}"
@@ -123,8 +129,8 @@ class RoomUnknown(InvalidInput):
 
 class WorkersFailing(Unavailable):
     code = "workers_failing"
-    zh = "服务进程反复退出（最后退出码 {status}），已停止；原因见日志"
-    en = "the worker processes keep ending (last exit status {status}); stopped, see the log"
+    zh = "服务进程未能运行（最后退出码 {status}），已停止；原因见上"
+    en = "the worker processes do not stay (last exit status {status}); stopped, see above"
 
 
 class AddressInUse(Unavailable):

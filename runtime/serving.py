@@ -1,8 +1,11 @@
 """One process that serves a store on a socket: alone, or beside others on the same one."""
 
+import signal
 import socket
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -25,10 +28,13 @@ def serve_on(
     rooms: Collection[Room],
     announce: Announce,
 ) -> None:
-    """Open and start the store, and serve it until SIGTERM or SIGINT.
+    """Open and start the store, serve it until SIGTERM or SIGINT, close it.
 
-    Raises what opening and starting raise, before anything is announced.
+    Raises what opening and starting raise, before anything is announced; `SystemExit`
+    with status 0 at the end, as the server sends itself the signal that stopped it.
     """
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, _end)
     settings = read_settings(config)
     configure(settings.log_level)
     with open_store(data, settings) as store:
@@ -48,3 +54,8 @@ def serve_on(
             ws="none",
         )
         uvicorn.Server(served).run(sockets=[listener])
+
+
+def _end(_sign: int, _frame: FrameType | None) -> None:
+    """Not at once, as the default would: what is open is closed first."""
+    sys.exit(0)

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     s3_ca_file: Path | None = None
     """签发对象存储证书的 CA（PEM 文件），不用系统自带的。
     PEM file of the CA that signed the S3 server's certificate, instead of the system's."""
+    high_water_file: Path | None = None
+    """另一磁盘上的文件，记住最新日志头；整机回退到旧快照后据此拒绝签名。
+    File on another disk that remembers the newest head of the log; a machine that was put
+    back to an older snapshot then signs nothing."""
     batch_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     """日志每隔多久收取一批条目，毫秒。
     How long entries gather before the sequencer takes them, in milliseconds."""

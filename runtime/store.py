@@ -21,8 +21,9 @@ from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock, time_text
-from ledger.errors import LogMissing, SequencerBusy
+from ledger.errors import HighWaterExists, LogMissing, SequencerBusy
 from ledger.heads import newest_shard
+from ledger.high_water import HighWaterFile
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
@@ -42,7 +43,7 @@ from portal.state import CheckpointState, StoreState
 from runtime.canary import Canary
 from runtime.counts import KeptCounts
 from runtime.disk import Reserve
-from runtime.errors import ClockBehind, StoreExists, StoreMissing
+from runtime.errors import ClockBehind, RestoreUnfinished, StoreExists, StoreMissing
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings, open_place
@@ -67,6 +68,7 @@ DATABASE = "mianjiao.sqlite3"
 KEYS = "keys"
 VAULT = "vault.json"
 EXPORTS = "exports"
+RESTORING = "restore-unfinished.json"
 SWEEP_SECONDS = 600
 LOCK_SECONDS = 5  # between two looks for objects whose retention is known by now
 
@@ -95,6 +97,7 @@ class Store:
             clock=clock,
             interval=settings.batch_interval_ms / 1000,
             shards=place.shards,
+            memory=head_memory(settings),
         )
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
@@ -235,10 +238,15 @@ class Store:
         sweep(
             self.database,
             self.object_store,
+            self.vault,
             at,
             older_than=timedelta(hours=self.settings.sweep_hours),
             release=release_uploads,
         )
+
+    def finish_erasures(self) -> None:
+        """Take pending erasures as far as they go now."""
+        continue_erasures(self.materials, self.clock.now())
 
     def snapshot(self) -> StoreState:
         """What the front page shows (a `PortalState`); cheap however much there is."""
@@ -301,6 +309,12 @@ def database_place(data: Path, settings: Settings) -> Path | URL:
     return parse_url(settings.database_url.get_secret_value())
 
 
+def head_memory(settings: Settings) -> HighWaterFile | None:
+    """Where the newest head is remembered outside of the store, if the settings say so."""
+    file = settings.high_water_file
+    return None if file is None else HighWaterFile(data_path(file))
+
+
 def create_store(
     data: Path, name: str, clock: Clock | None = None, settings: Settings | None = None
 ) -> None:
@@ -320,6 +334,9 @@ def create_store(
     rows = database_place(data, settings)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise StoreExists(path=str(data))
+    memory = head_memory(settings)
+    if memory is not None and Path(memory.name).exists():
+        raise HighWaterExists(path=memory.name)
     if isinstance(rows, URL):
         _refuse_another(rows)
     bucket = bucket_settings(settings)
@@ -337,7 +354,7 @@ def create_store(
         closing(Database(rows, create=True)) as database,
     ):
         upgrade(database.writer_engine)
-        Ledger.create(
+        ledger = Ledger.create(
             data,
             database=database,
             vault=vault,
@@ -346,6 +363,8 @@ def create_store(
             shard=str(clock.now().year),
             shards=place.shards,
         )
+        if memory is not None:
+            memory.create(ledger.signed_checkpoint().encode())
     with open_store(data, settings, clock) as store:
         store.adopt_catalogue()
         store.ledger.sequence(clock.now())
@@ -375,6 +394,8 @@ def open_store(
     """
     data = data_path(data)
     settings = settings or read_settings()
+    if (data / RESTORING).exists():
+        raise RestoreUnfinished(path=str(data))
     if not (data / DATABASE).is_file() and not (data / KEYS).is_dir():
         raise StoreMissing(path=str(data))
     with ExitStack() as opened:

@@ -3,7 +3,7 @@
 The parent opens the store once, to say in its own words what is wrong with it, and
 closes it again before it starts anything: a database must not be shared across a fork.
 Each worker is a fresh interpreter that inherits the socket. One that ends is started
-again; workers that keep ending stop the service with their reason.
+again; when the first ends before any has served, or they keep ending, all stop.
 """
 
 import logging
@@ -58,7 +58,8 @@ def serve_workers(
 
 
 def _command(data: Path, config: Path | None, rooms: Collection[Room]) -> list[str]:
-    """The command of one worker; the descriptor of its socket follows."""
+    """The command of one worker; two descriptors follow: its socket, and where it says
+    that it serves."""
     module = "runtime.commands.worker"
     where = "" if config is None else str(config)
     return [sys.executable, "-m", module, str(data), rooms_text(rooms), where]
@@ -74,10 +75,13 @@ class Workers:
         count: int,
         environment: dict[str, str],
     ) -> None:
-        """`command` without the descriptor of the socket, which is added at its end.
-        `environment`: what the workers have beside ours, the folder of their metrics."""
-        self._command = [*command, str(listener.fileno())]
-        self._listener = listener
+        """`command` without the two descriptors, which are added at its end. `environment`:
+        what the workers have beside ours, the folder of their metrics."""
+        self._ready, told = os.pipe()
+        os.set_blocking(self._ready, False)
+        self._descriptors = (listener.fileno(), told)
+        self._command = [*command, *map(str, self._descriptors)]
+        self._serving = False
         self._count = count
         self._environment = environment
         self._running: list[subprocess.Popen[bytes]] = []
@@ -85,19 +89,29 @@ class Workers:
         self._stopping = False
 
     def run(self, started: Callable[[], None]) -> None:
-        """Until SIGTERM or SIGINT, when all have ended. `started` is told once they run:
-        who connects before they accept waits in the socket's queue. `WorkersFailing`."""
+        """Until SIGTERM or SIGINT, when all have ended. `started` is told once the first
+        serves. `WorkersFailing`."""
         before = {sign: signal.signal(sign, self._stop) for sign in (signal.SIGTERM, signal.SIGINT)}
         try:
             self._running = [self._started() for _ in range(self._count)]
-            started()
             while not self._stopping:
                 time.sleep(_LOOK)
+                if not self._serving and self._first_serves():
+                    self._serving = True
+                    started()
                 self._replace_ended()
         finally:
             self._end_all()
             for sign, handler in before.items():
                 signal.signal(sign, handler)
+            for descriptor in (self._ready, self._descriptors[1]):
+                os.close(descriptor)
+
+    def _first_serves(self) -> bool:
+        try:
+            return bool(os.read(self._ready, 1))
+        except BlockingIOError:
+            return False
 
     def _stop(self, _sign: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -105,7 +119,7 @@ class Workers:
     def _started(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own command, no shell
             self._command,
-            pass_fds=[self._listener.fileno()],
+            pass_fds=self._descriptors,
             env={**os.environ, **self._environment},
             # Closed when we end, however: then the worker ends too.
             stdin=subprocess.PIPE,
@@ -123,7 +137,7 @@ class Workers:
             self._ended.append(now)
             while self._ended and self._ended[0] < now - _WINDOW:
                 self._ended.popleft()
-            if len(self._ended) > _ENDS * self._count:
+            if not self._serving or len(self._ended) > _ENDS * self._count:
                 raise WorkersFailing(status=status)
             log.warning("worker_ended", extra={"status": status, "pid": process.pid})
             self._running[place] = self._started()

@@ -143,6 +143,12 @@ class KeyMissing(Corrupt):
     en = "the key does not exist or was destroyed"
 
 
+class KeyRotated(Unavailable):
+    code = "key_rotated"
+    zh = "密钥正在轮换，请重试"
+    en = "the keys were rotated meanwhile; try again"
+
+
 class VaultMissing(Unavailable):
     code = "vault_missing"
     zh = "找不到密钥文件 {path}；请先运行 mianjiao init，或从备份恢复"

@@ -11,6 +11,7 @@ import httpx2
 from minio import Minio
 from minio.versioningconfig import VersioningConfig
 
+from scripts.up.programs import ProgramMissing, minio
 from storage.s3 import Bucket, S3Settings
 
 ROOT = Path(__file__).parents[2]
@@ -20,10 +21,10 @@ USER, PASSWORD = "tester", "only-on-loopback"
 
 def find_minio() -> str | None:
     """The binary, or None where `make servers` was not run."""
-    found = subprocess.run(
-        [str(ROOT / "scripts/servers/minio.sh"), "--path"], capture_output=True, text=True
-    )
-    return found.stdout.strip() or None
+    try:
+        return minio()
+    except ProgramMissing:
+        return None
 
 
 class MinioServer:

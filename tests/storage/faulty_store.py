@@ -96,6 +96,7 @@ class PatientStore:
 
     def __init__(self, inner: FaultyStore) -> None:
         self._inner = inner
+        self.locks = inner.locks
 
     def create(self, key: str) -> "_FaultyWriter":
         return _FaultyWriter(self, key)
@@ -121,6 +122,9 @@ class PatientStore:
 
     def retained_until(self, key: str) -> datetime | None:
         return _patiently(lambda: self._inner.retained_until(key))
+
+    def retains(self, key: str, until: datetime) -> bool:
+        return _patiently(lambda: self._inner.retains(key, until))
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
         return _patiently(self._inner.keys)

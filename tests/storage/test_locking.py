@@ -40,7 +40,7 @@ def stored(
 ) -> list[str]:
     """Keys of objects that a material has claimed, in the order of `apply_locks`."""
     made = SealedObjects(store, vault).put_many([b"content"] * count, limit=100)
-    database.write(lambda tx: registry.add_many(tx, NOW, made))
+    database.write(lambda tx: registry.add_many(tx, NOW, vault, made))
     keys = sorted(one.object_key for one in made)
     for key in keys:
         database.write(lambda tx, key=key: registry.claim(tx, key, OWNER))  # type: ignore[misc]
