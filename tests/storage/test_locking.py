@@ -143,7 +143,7 @@ def test_what_was_erased_or_need_not_be_kept_any_more_is_not_locked(
     erased, over = stored(database, bucket_store, vault, 2)
     keep(database, erased, LATER)
     keep(database, over, NOW)
-    database.write(lambda tx: registry.erase(tx, NOW, erased))
+    database.write(lambda tx: registry.erase(tx, NOW, vault, erased))
     assert apply_locks(database, bucket_store, NOW) == NOTHING
     for key in (erased, over):
         bucket_store.delete(key)
