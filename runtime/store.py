@@ -6,7 +6,9 @@ bucket), `keys/`, `exports/`.
 """
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -57,6 +59,7 @@ from storage.errors import StoreAway
 from storage.keyvault import FileKeyVault
 from storage.objects import SealedObjects
 from storage.objects.durable_file import fsync_folder
+from storage.objects.locking import apply_locks
 from storage.objects.sweep import sweep
 
 log = logging.getLogger("mianjiao.store")
@@ -67,6 +70,7 @@ VAULT = "vault.json"
 EXPORTS = "exports"
 RESTORING = "restore-unfinished.json"
 SWEEP_SECONDS = 600
+LOCK_SECONDS = 5  # between two looks for objects whose retention is known by now
 
 
 class Store:
@@ -219,6 +223,12 @@ class Store:
         """What an operator should know, though the store works."""
         return self.database.warnings()
 
+    def lock_objects(self) -> None:
+        """Have the object store refuse to delete what must be kept, where it can."""
+        locked = apply_locks(self.database, self.object_store, self.clock.now())
+        if locked.failed:
+            log.error("objects_not_locked", extra={"count": len(locked.failed)})
+
     def sweep(self) -> None:
         """Remove what nothing refers to, finish pending erasures, let old requests lapse."""
         at = self.clock.now()
@@ -272,14 +282,20 @@ class Store:
         )
 
     def _sweep_often(self) -> None:
+        swept = -math.inf
         while True:
             try:
-                if self.ledger.leading:  # one process sweeps
-                    self.sweep()
+                if self.ledger.leading:  # one process locks and sweeps
+                    self.lock_objects()
+                    if time.monotonic() - swept >= SWEEP_SECONDS:
+                        swept = time.monotonic()
+                        self.sweep()
+            except StoreAway:
+                pass  # the watch says so
             except Exception as error:  # noqa: BLE001 - a full disk, say: the next one may succeed
                 self.observing.metrics.unexpected.inc()
                 log.error("sweep_failed", extra={"error": describe(error)})
-            if self._stopping.wait(timeout=SWEEP_SECONDS):
+            if self._stopping.wait(timeout=LOCK_SECONDS):
                 return
 
 

@@ -55,7 +55,7 @@ from storage.database.metadata import metadata
 from storage.database.transfer import continue_numbers, copy_all
 from storage.errors import VaultInvalid, VaultMissing
 from storage.keyvault import FileKeyVault
-from storage.objects import FilesystemStore, ObjectStore
+from storage.objects import FilesystemStore, ObjectStore, registry
 from storage.objects.copying import copy_object, matches
 
 REPORT = "restore-report.json"
@@ -309,6 +309,7 @@ def _load_rows(database: Database, rows_path: Path, tell: Tell) -> None:
         def load(tx: WriteTx) -> None:
             copy_all(rows, tx, lambda _table, done, total: tell("rows", done, total))
             continue_numbers(tx)
+            registry.forget_locks(tx)
 
         database.write(load)
 

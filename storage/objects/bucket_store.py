@@ -32,6 +32,8 @@ class BucketStore:
     and the later one takes its own version away.
     """
 
+    locks = True
+
     def __init__(self, bucket: Bucket) -> None:
         """See `storage.s3.self_test`, which a service runs before it serves."""
         self._bucket = bucket
@@ -63,7 +65,12 @@ class BucketStore:
         self._bucket.lock(object_name(key), bounded(until))
 
     def retained_until(self, key: str) -> datetime | None:
-        return self._bucket.stat(object_name(key)).locked_until
+        name = object_name(key)
+        return self._bucket.stat(name, self._bucket.oldest_version(name)).locked_until
+
+    def retains(self, key: str, until: datetime) -> bool:
+        locked = self.retained_until(key)
+        return locked is not None and locked >= bounded(until)
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
         for name, stored in self._bucket.names(_PREFIX):

@@ -1,13 +1,15 @@
 """The `objects` table: which stored bytes belong to what, and the wrapped keys.
 
 An object is added when its bytes are durable, claimed when something durable
-refers to it, and erased by destroying its wrapped key.
+refers to it, kept for as long as a case demands, and erased by destroying its wrapped key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Select, bindparam, delete, or_, select, update
 
 from storage.database import ReadTx, WriteTx
 from storage.database.prepared import Prepared
@@ -16,6 +18,7 @@ from storage.keyvault import KeyVault, WrappedKey
 from storage.objects.sealed_writer import ObjectRef, StoredObject
 from storage.tables import objects
 
+_NO_RETENTION: Mapping[str, datetime] = MappingProxyType({})
 _REF = Prepared(
     select(
         objects.c.size,
@@ -52,8 +55,14 @@ def add(tx: WriteTx, at: datetime, vault: KeyVault, stored: StoredObject) -> Non
     add_many(tx, at, vault, [stored])
 
 
-def add_many(tx: WriteTx, at: datetime, vault: KeyVault, stored: Sequence[StoredObject]) -> None:
-    """`add` for a batch, in one statement."""
+def add_many(
+    tx: WriteTx,
+    at: datetime,
+    vault: KeyVault,
+    stored: Sequence[StoredObject],
+    retain: Mapping[str, datetime] = _NO_RETENTION,
+) -> None:
+    """`add` for a batch, in one statement. `retain`: as `keep`, by object key."""
     vault.require({item.wrapped_key.epoch for item in stored})
     tx.insert_many(
         objects,
@@ -66,6 +75,7 @@ def add_many(tx: WriteTx, at: datetime, vault: KeyVault, stored: Sequence[Stored
                 "wrapped_key": item.wrapped_key.blob,
                 "key_epoch": item.wrapped_key.epoch,
                 "created_at": at,
+                "retain_until": retain.get(item.object_key),
             }
             for item in stored
         ],
@@ -87,6 +97,26 @@ def claim(tx: WriteTx, object_key: str, owner: str) -> None:
         raise KeyMissing()
     if row["claimed_by"] != owner:
         raise ObjectClaimed()
+
+
+def keep(tx: WriteTx, object_keys: Select[Any], until: datetime) -> None:
+    """Say that these must be kept at least until then (UTC); never shortens.
+
+    The store is told afterwards, by `locking.apply_locks`.
+    """
+    tx.execute(
+        update(objects)
+        .where(
+            objects.c.object_key.in_(object_keys),
+            or_(objects.c.retain_until.is_(None), objects.c.retain_until < until),
+        )
+        .values(retain_until=until)
+    )
+
+
+def forget_locks(tx: WriteTx) -> None:
+    """Of rows that come to another store, or back from a backup: it is told anew."""
+    tx.execute(update(objects).values(locked_until=None))
 
 
 def ref(tx: ReadTx, object_key: str) -> ObjectRef:

@@ -5,21 +5,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from ledger.tiles import TilePath, tile_width
-from materials_api.tables import material_files
+from materials_api.materials.retention import FOREVER
+from materials_api.tables import material_files, materials
 from runtime.app import build_app
 from runtime.demo import people
 from runtime.settings import read_settings
 from runtime.store import open_store
+from storage.database import WriteTx
+from storage.errors import ObjectRetained
 from storage.objects.bucket_store import object_name
 from storage.s3 import Bucket
+from storage.tables import objects
 from tests.conftest import mianjiao
 from tests.runtime.conftest import House, callers_and_things
 from tests.runtime.edge import PDF
@@ -171,6 +176,72 @@ def test_an_object_that_is_gone_is_named(place: Place, ids: dict[str, str]) -> N
     place.bucket.remove(name)
     assert {code for code, _ in place.problems()} == {"object_missing"}
     place.bucket.put_new(name, data)
+    assert place.problems() == set()
+
+
+def test_what_cases_must_keep_is_locked_and_a_lock_that_is_too_short_is_named(
+    place: Place, ids: dict[str, str]
+) -> None:
+    kept = select(objects).where(objects.c.retain_until.is_not(None))
+    with place.served() as house, house.store.database.read() as tx:
+        assert tx.all(kept)
+    with place.served() as house:
+        database = house.store.database
+
+        def locked() -> bool:
+            with database.read() as tx:
+                return all(row["locked_until"] == row["retain_until"] for row in tx.all(kept))
+
+        until(locked)
+        with database.read() as tx:
+            row = next(one for one in tx.all(kept) if one["retain_until"] < FOREVER)
+        key, material, end = row["object_key"], row["claimed_by"], row["retain_until"]
+        assert house.store.object_store.retains(key, end)
+        with pytest.raises(ObjectRetained):
+            place.bucket.remove(object_name(key))
+        house.ids = {"kept": material}
+        refused = house.call("operator", "POST", "/v1/materials/$kept/erase")
+        assert refused.json()["code"] == "retention_runs"
+    assert place.problems() == set()
+
+    def say(until: datetime) -> None:
+        """What every row would say if the material had to be kept until then."""
+        with open_store(place.played.data) as store:
+
+            def work(tx: WriteTx) -> None:
+                end = {"retain_until": until}
+                tx.execute(
+                    update(objects)
+                    .where(objects.c.object_key == key)
+                    .values(**end, locked_until=until)
+                )
+                tx.execute(
+                    update(materials).where(materials.c.material_id == material).values(**end)
+                )
+
+            store.database.write(work)
+
+    say(end + timedelta(days=1))
+    try:
+        assert ("object_lock_short", key) in place.problems()
+    finally:
+        say(end)
+    assert place.problems() == set()
+
+
+def test_erasing_leaves_nothing_in_the_bucket(place: Place, ids: dict[str, str]) -> None:
+    name = object_of(place, ids["strangers_material"])
+    assert place.bucket.stat(name).locked_until is None
+    with place.served() as house:
+        house.ids = dict(ids)
+
+        def erased() -> bool:
+            answer = house.call("operator", "POST", "/v1/materials/$strangers_material/erase")
+            assert answer.status_code < 300, answer.text
+            return bool(answer.json()["erasure"] == "done")
+
+        until(erased)
+    assert [one.name for one in place.bucket.versions(name)] == []
     assert place.problems() == set()
 
 
