@@ -69,7 +69,11 @@ class Base:
 
 
 def open_memory() -> MemoryDatabase:
-    connection = create_engine("sqlite://", poolclass=StaticPool).connect()
+    # Whatever thread collects it may close it.
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    connection = engine.connect()
     database = MemoryDatabase(connection)
     database.driver.isolation_level = None  # transactions are begun where they are meant
     return database
