@@ -31,11 +31,14 @@ from ledger.reader import LogReader
 from ledger.receipts import build_receipt
 from ledger.records import OpenedRecord, Records
 from ledger.sequencer import Sequencer, reason_of
+from ledger.stops import Stops
 from ledger.tables import ledger_entries
 from ledger.tilestore import FilesystemTiles, TileStore
 from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
+from storage.errors import StoreMissing
 from storage.keyvault import KeyVault
+from storage.objects import FilesystemStore, ObjectStore
 
 _SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
 _POLL = 0.2  # seconds between looks at the store when another process sequences
@@ -55,6 +58,7 @@ class Ledger:
         database: Database,
         vault: KeyVault,
         tiles: TileStore,
+        stops: ObjectStore,
         signers: Sequence[NoteSigner],
         lock: SequencerLock,
         clock: Clock,
@@ -69,9 +73,15 @@ class Ledger:
         self.key = signers[0].key
         self.clock = clock
         self.reader = LogReader(tiles, shard, self.key)
-        self.records = Records(vault, self.reader)
+        self.stops = Stops(stops, vault)
+        self.records = Records(vault, self.reader, self.stops)
         self.sequencer = Sequencer(
-            database=database, tiles=tiles, signers=signers, reader=self.reader, shard=shard
+            database=database,
+            tiles=tiles,
+            signers=signers,
+            reader=self.reader,
+            stops=self.stops,
+            shard=shard,
         )
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self.journal = Journal(vault, wake=self._worker.wake)
@@ -109,6 +119,7 @@ class Ledger:
             database=database,
             vault=vault,
             tiles=tiles,
+            stops=stops_store(directory),
             signers=[signer],
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
@@ -159,6 +170,7 @@ class Ledger:
             database=database,
             vault=vault,
             tiles=tiles,
+            stops=stops_store(directory),
             signers=[signer],
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
@@ -299,6 +311,15 @@ class Ledger:
 def log_path(directory: Path, shard: str) -> Path:
     """Where a shard lies exactly as it is served."""
     return directory / "log" / shard
+
+
+def stops_store(directory: Path) -> FilesystemStore:
+    """Where stops are noted; made where a store is older than they are."""
+    folder = directory / "stops"
+    try:
+        return FilesystemStore(folder)
+    except StoreMissing:
+        return FilesystemStore(folder, create=True)
 
 
 def key_path(directory: Path, shard: str) -> Path:

@@ -1,7 +1,7 @@
 """The wiring of one store: every adapter is built here and nowhere else.
 
 A store is one folder: `mianjiao.sqlite3` (unless the rows are in a PostgreSQL
-server), `objects/`, `log/<shard>/` exactly as served, `keys/`, `exports/`.
+server), `objects/`, `log/<shard>/` exactly as served, `stops/`, `keys/`, `exports/`.
 """
 
 import logging
