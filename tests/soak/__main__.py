@@ -13,13 +13,15 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from kernel.clock import FixedClock
 from runtime.store import open_store
 from tests.flips.flipping import Editor, Flipper, make_small
-from tests.kills.hosts import CommandHost, ForkingHost
+from tests.kills.hosts import CommandHost, ForkingHost, Host, PostgresHost, postgres_store
 from tests.kills.loop import make_store, run
 from tests.power_loss.cuts import cut_everywhere, record
 from tests.power_loss.scenarios import SCENARIOS
@@ -30,6 +32,24 @@ from tests.simulation.running import replay, run_seeds, seeds_until_found
 SEEDS_AT_ONCE = 100
 KILLS_OF_A_STORE = 50  # its `fsck` would take longer and longer
 SHOWN = 20
+
+
+# A fresh store below a folder, by seed: its host, and everybody's tokens.
+Hosts = Callable[[Path, int], AbstractContextManager[tuple[Host, dict[str, str]]]]
+
+
+@contextmanager
+def embedded(
+    host: type[ForkingHost] | type[CommandHost], folder: Path, _seed: int
+) -> Iterator[tuple[Host, dict[str, str]]]:
+    tokens = make_store(folder / "store")
+    yield host(folder / "store", folder / "log.txt"), tokens
+
+
+@contextmanager
+def on_postgresql(folder: Path, seed: int) -> Iterator[tuple[Host, dict[str, str]]]:
+    with postgres_store(folder / "store") as (server, tokens):
+        yield PostgresHost(folder / "store", folder / "log.txt", server, seed), tokens
 
 
 class Soak:
@@ -116,7 +136,7 @@ class Soak:
                 failures += [] if cuts.loss is None else [f"{scenario.name}: {cuts.loss}"]
         self.line(f"{states} states after a power cut: {len(failures)} losses", failures)
 
-    def kills(self, count: int, host: type[ForkingHost] | type[CommandHost]) -> None:
+    def kills(self, what: str, count: int, hosts: Hosts) -> None:
         done = starting = retried = 0
         acknowledged: Counter[str] = Counter()
         lost: list[str] = []
@@ -124,18 +144,18 @@ class Soak:
         for number in self.counted(
             f"stores of {KILLS_OF_A_STORE} kills", -(-count // KILLS_OF_A_STORE)
         ):
-            with tempfile.TemporaryDirectory() as folder:
-                data = Path(folder) / "store"
-                tokens = make_store(data)
+            seed = self._given.first_seed + number
+            with tempfile.TemporaryDirectory() as folder, hosts(Path(folder), seed) as made:
+                host, tokens = made
                 outcome = run(
-                    host(data, Path(folder) / "log.txt"),
+                    host,
                     tokens,
                     kills=min(KILLS_OF_A_STORE, count - done),
-                    seed=self._given.first_seed + number,
+                    seed=seed,
                     check_every=10,
                     life=0.3,
                     tell=lambda n, number=number: self._progress(
-                        f"kills {number * KILLS_OF_A_STORE + n}/{count}"
+                        f"kills of {what} {number * KILLS_OF_A_STORE + n}/{count}"
                     ),
                 )
             done += outcome.kills
@@ -145,7 +165,7 @@ class Soak:
             lost += outcome.lost
             problems += outcome.problems
         self.line(
-            f"{done} kills embedded ({starting} while starting): {len(lost)} acknowledged lost of"
+            f"{done} kills of {what} ({starting} while starting): {len(lost)} acknowledged lost of"
             f" {acknowledged.total()}, {retried} requests sent again,"
             f" {len(problems)} problems of fsck",
             [*lost, *problems],
@@ -178,6 +198,7 @@ def main() -> int:
     add("--seeds", type=int, default=20_000, help="seeds of the simulated log")
     add("--kills", type=int, default=1_000, help="SIGKILLs of the embedded store")
     add("--command-kills", type=int, default=20, help="of `mianjiao serve`, started anew")
+    add("--postgres-kills", type=int, default=300, help="of PostgreSQL and the API over it")
     add("--flips", type=int, default=10_000, help="single-bit flips of stored files")
     add("--edits", type=int, default=1_000, help="edits and deletions of rows")
     add("--cuts", type=int, default=8, help="random states after each operation")
@@ -194,9 +215,11 @@ def main() -> int:
     if given.flips or given.edits:
         soak.flips(given.flips, given.edits)
     if given.command_kills:
-        soak.kills(given.command_kills, CommandHost)
+        soak.kills("the command", given.command_kills, partial(embedded, CommandHost))
     if given.kills:
-        soak.kills(given.kills, ForkingHost)
+        soak.kills("the embedded store", given.kills, partial(embedded, ForkingHost))
+    if given.postgres_kills:
+        soak.kills("PostgreSQL and the API", given.postgres_kills, on_postgresql)
     print("soak: FAILED" if soak.failed else "soak: nothing lost, nothing missed", flush=True)
     return 1 if soak.failed else 0
 
