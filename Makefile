@@ -59,6 +59,10 @@ up: .venv/dev.stamp servers ## The services of docker-compose.yml as plain proce
 bench: .venv/dev.stamp ## Measure the figures of the release, print a table, write JSON
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: soak
+soak: .venv/dev.stamp ## The long fault loops: seeds, kills, power cuts, flips (ARGS="--kills 100 --minutes 10")
+	@$(BIN)/python -m tests.soak $(ARGS)
+
 .PHONY: docs
 docs: .venv/dev.stamp ## Write the generated parts of docs/ anew (lifecycle diagrams)
 	@$(BIN)/python -m scripts.generate_docs

@@ -149,6 +149,12 @@ class RecordCorrupt(Corrupt):
     en = "the stored record {entry} does not match its log entry: {reason}"
 
 
+class HistoryCut(Corrupt):
+    code = "history_cut"
+    zh = "该对象的记录不完整（{entity}）"
+    en = "records of {entity} are missing: the log had more than the database has"
+
+
 class NotYetLogged(Unavailable):
     code = "not_yet_logged"
     zh = "存证补全中，请稍后再取"

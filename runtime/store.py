@@ -2,7 +2,7 @@
 
 A store is one folder: `mianjiao.sqlite3` (unless the rows are in a PostgreSQL
 server), `objects/` and `log/<shard>/` exactly as served (unless both are in a
-bucket), `keys/`, `exports/`.
+bucket), `stops/`, `keys/`, `exports/`.
 """
 
 import logging
