@@ -20,7 +20,7 @@ from materials_api.tables import cases, erasures, material_files, materials, upl
 from storage.database import Database, ReadTx
 from storage.database.prepared import Prepared
 from storage.errors import KeyMissing, ObjectMissing
-from storage.objects import SealedObjects, registry
+from storage.objects import ObjectRef, SealedObjects, registry
 from storage.tables import objects
 
 _FILE = Prepared(
@@ -179,13 +179,22 @@ class ContentCheck:
             return None  # used or swept meanwhile
         return found
 
-    def _differs(self, content: Content) -> Problem | None:
+    def ref(self, tx: ReadTx, content: Content) -> ObjectRef | Problem:
+        """What it takes to read the content, if its row is there and says whose it is."""
         try:
-            with self._database.read() as tx:
-                ref = registry.ref(tx, content.object_key)
-                stored = _OBJECT.one(tx, {"key": content.object_key})
-            if stored is None or stored["claimed_by"] != content.owner:
-                return problem("object_owner", content.where)
+            ref = registry.ref(tx, content.object_key)
+            stored = _OBJECT.one(tx, {"key": content.object_key})
+        except (ObjectMissing, KeyMissing) as error:
+            return problem("object_missing", content.where, error.code)
+        except CodedError as error:
+            return problem("object_corrupt", content.where, error.code)
+        if stored is None or stored["claimed_by"] != content.owner:
+            return problem("object_owner", content.where)
+        return ref
+
+    def compare(self, content: Content, ref: ObjectRef) -> Problem | None:
+        """Read and hash; needs no transaction."""
+        try:
             digests = self._objects.rehash(ref, sm3=True, cipher=True)
         except (ObjectMissing, KeyMissing) as error:
             return problem("object_missing", content.where, error.code)
@@ -195,6 +204,11 @@ class ContentCheck:
         if (digests.size, digests.sha256, digests.sm3) != expected:
             return problem("object_differs", content.where)
         return None
+
+    def _differs(self, content: Content) -> Problem | None:
+        with self._database.read() as tx:
+            ref = self.ref(tx, content)
+        return ref if isinstance(ref, Problem) else self.compare(content, ref)
 
     def _still_waits(self, content: Content) -> bool:
         with self._database.read() as tx:

@@ -1,5 +1,7 @@
 """The materials room's part of `scrub`: the bytes of one object against what was recorded."""
 
+from typing import TypeAlias
+
 from sqlalchemy import bindparam, select
 
 from kernel.canonical import JsonValue
@@ -11,7 +13,7 @@ from materials_api.room import MaterialsRoom
 from materials_api.tables import material_files, uploads
 from storage.database import ReadTx
 from storage.database.prepared import Prepared
-from storage.objects import SealedObjects
+from storage.objects import ObjectRef, SealedObjects
 
 _POSITIONS = Prepared(
     select(material_files.c.position, material_files.c.object_key)
@@ -20,36 +22,41 @@ _POSITIONS = Prepared(
 )
 _UPLOAD = Prepared(select(uploads).where(uploads.c.object_key == bindparam("key")))
 
+Known: TypeAlias = tuple[Content, ObjectRef]
+
 
 class ContentScrub:
     """Reads `objects_`, which may be paced, and not the room's own. Safe from many threads."""
 
     def __init__(self, room: MaterialsRoom, objects_: SealedObjects) -> None:
-        self._database = room.database
         self._records = room.ledger.records
         self._reading = ContentCheck(room.database, objects_)
 
-    def problem(self, object_key: str, owner: str | None) -> Problem | None:
-        """What is wrong with the content that `owner` claimed; None: an upload that waits.
+    def known(self, tx: ReadTx, object_key: str, owner: str | None) -> Known | Problem:
+        """What was recorded of the content that `owner` claimed; None: an upload that waits.
 
         The digests are those of the owner's first record, not of a row. Whose content
         was erased, and what the archive keeps, is not for here.
         """
         where = object_key if owner is None else f"{owner} {object_key}"
         try:
-            with self._database.read() as tx:
-                content = (
-                    self._waiting(tx, object_key)
-                    if owner is None
-                    else self._recorded(tx, object_key, owner)
-                )
+            content = (
+                self._waiting(tx, object_key)
+                if owner is None
+                else self._recorded(tx, object_key, owner)
+            )
         except CodedError as error:
             return problem("record_unusable", where, error.code)
         except (LookupError, TypeError, ValueError) as error:
             return problem("record_unusable", where, type(error).__name__)
         if content is None:
             return problem("object_unused", where)
-        return self._reading.problem(content)
+        ref = self._reading.ref(tx, content)
+        return ref if isinstance(ref, Problem) else (content, ref)
+
+    def compare(self, known: Known) -> Problem | None:
+        """Read the bytes and hash them; needs no transaction."""
+        return self._reading.compare(*known)
 
     def _recorded(self, tx: ReadTx, object_key: str, owner: str) -> Content | None:
         first = self._records.history(tx, owner)[0]

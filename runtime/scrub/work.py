@@ -19,7 +19,7 @@ from ledger.merkle import TILE_WIDTH
 from ledger.problems import Problem
 from ledger.records import Row
 from ledger.scrub import scrub_bundles
-from materials_api.fsck.scrub import ContentScrub
+from materials_api.fsck.scrub import ContentScrub, Known
 from runtime.scrub.pace import PacedObjects
 from runtime.scrub.units import Bundles, Objects, Result, Unit
 from runtime.store import Store, open_store
@@ -56,6 +56,14 @@ def _worker(job: Job) -> "Worker":
     return Worker(opened.enter_context(open_store(job.data)), job.bytes_per_second)
 
 
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Content that the archive keeps."""
+
+    export_id: str
+    object_key: str
+
+
 class Worker:
     """Does units in an open store. For one thread."""
 
@@ -77,36 +85,44 @@ class Worker:
         return Result(entries=entries, problems=problems)
 
     def objects(self, unit: Objects) -> Result:
-        columns = objects.c
+        query = select(objects).where(
+            objects.c.object_key.in_(unit.keys), objects.c.erased_at.is_(None)
+        )
         with self._database.read() as tx:
-            rows = tx.all(select(objects).where(columns.object_key.in_(unit.keys)))
-        kept = [row for row in rows if row["erased_at"] is None]
-        found = [self._object(row) for row in kept]
+            rows = tx.all(query)
+            # All of it at once: to begin a transaction costs more than to read a record.
+            known = [self._known(tx, row) for row in rows]
+        looked = ((row, self._compare(one)) for row, one in zip(rows, known, strict=True))
+        found = [self._again(row["object_key"]) for row, problem in looked if problem is not None]
         return Result(
-            objects=len(kept),
-            bytes=sum(row["cipher_size"] for row in kept),
+            objects=len(rows),
+            bytes=sum(row["cipher_size"] for row in rows),
             problems=[one for one in found if one is not None],
         )
 
-    def _object(self, row: Row) -> Problem | None:
-        """What is wrong with one object now, and was a moment ago."""
-        if self._look(row) is None:
-            return None
+    def _again(self, object_key: str) -> Problem | None:
+        """What is still wrong with an object that a moment ago was not as it should be."""
         # A folder or a bucket that does not answer at all says nothing of one object.
         with suppress(ObjectMissing):
             self._store.size(_NO_OBJECT)
         with self._database.read() as tx:
-            now = tx.one(select(objects).where(objects.c.object_key == row["object_key"]))
-        if now is None or now["erased_at"] is not None:
-            return None  # swept or erased meanwhile
-        return self._look(now)
+            row = tx.one(select(objects).where(objects.c.object_key == object_key))
+            if row is None or row["erased_at"] is not None:
+                return None  # swept or erased meanwhile
+            known = self._known(tx, row)
+        return self._compare(known)
 
-    def _look(self, row: Row) -> Problem | None:
+    def _known(self, tx: ReadTx, row: Row) -> Known | Package | Problem:
         object_key, owner = row["object_key"], row["claimed_by"]
         if is_id(str(owner), IdKind.EXPORT):
-            with self._database.read() as tx:
-                return self._package(tx, owner, object_key)
-        return self._contents.problem(object_key, owner)
+            return Package(owner, object_key)
+        return self._contents.known(tx, object_key, owner)
 
-    def _package(self, tx: ReadTx, export_id: str, object_key: str) -> Problem | None:
-        return next(iter(check_package(self._objects, tx, export_id, object_key)), None)
+    def _compare(self, known: Known | Package | Problem) -> Problem | None:
+        if isinstance(known, Problem):
+            return known
+        if isinstance(known, Package):
+            with self._database.read() as tx:
+                found = check_package(self._objects, tx, known.export_id, known.object_key)
+            return next(iter(found), None)
+        return self._contents.compare(known)

@@ -215,16 +215,16 @@ def test_an_object_that_goes_away_meanwhile_is_no_problem(office: Any) -> None:
         waiting = tx.scalar(select(objects.c.object_key).where(objects.c.claimed_by.is_(None)))
     office.store.object_store.delete(waiting)
     assert codes(Worker(store).objects(unit).problems) == {"object_missing"}
-    before = Worker(store)
-    with store.database.read() as tx:
-        row = tx.one(select(objects).where(objects.c.object_key == waiting))
+    (found,) = Worker(store).objects(unit).problems
+    assert waiting in found.where
 
     def forget(tx: Any) -> None:
         release_uploads(tx, [waiting])
         registry.remove(tx, [waiting])
 
     store.database.write(forget)
-    assert before._object(row) is None
+    assert Worker(store).objects(unit).problems == []
+    assert Worker(store)._again(waiting) is None  # it went between two looks
 
 
 def test_units_follow_each_other_without_gaps(module_office: Any) -> None:
