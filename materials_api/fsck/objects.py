@@ -1,6 +1,7 @@
 """The part of `fsck` for stored content: its rows, its uploads, and every byte of it."""
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,19 +9,20 @@ from datetime import timedelta
 
 from sqlalchemy import bindparam, select
 
+from kernel.canonical import JsonValue
 from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
 from ledger.fsck_reading import PAGE, Findings
 from ledger.problems import Problem, Progress
-from ledger.records import Row
+from ledger.records import OpenedRecord, Row
 from materials_api.back_files.rows import ORIGIN
 from materials_api.fsck.sentences import problem
 from materials_api.room import MaterialsRoom
 from materials_api.tables import cases, erasures, material_files, materials, uploads
-from storage.database import ReadTx
+from storage.database import Database, ReadTx
 from storage.database.prepared import Prepared
 from storage.errors import KeyMissing, ObjectMissing
-from storage.objects import registry
+from storage.objects import ObjectRef, SealedObjects, registry
 from storage.tables import objects
 
 _SWEPT = timedelta(days=2)  # by then a sweep has come by
@@ -60,9 +62,28 @@ class Content:
     sm3: bytes
 
 
+def content_of(
+    first: OpenedRecord, position: int, object_key: str, file: Mapping[str, JsonValue]
+) -> Content:
+    """What the material's first record says of its file at `position`. Raises `TypeError`,
+    `KeyError`, `ValueError` where it does not say it."""
+    digests = file["digests"]
+    if not isinstance(digests, dict):
+        raise TypeError("digests")
+    return Content(
+        where=f"{first.entity}/{position} {object_key}",
+        owner=first.entity,
+        object_key=object_key,
+        size=int(str(file["size"])),
+        sha256=bytes.fromhex(str(digests["sha256"])),
+        sm3=bytes.fromhex(str(digests["sm3"])),
+    )
+
+
 class ObjectCheck:
     def __init__(self, room: MaterialsRoom, found: Findings) -> None:
         self._room = room
+        self._reading = ContentCheck(room.database, room.objects)
         self._found = found
         self.waiting: list[Content] = []  # content of uploads, to be hashed
 
@@ -118,7 +139,7 @@ class ObjectCheck:
         done = 0
         with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
             for start in range(0, len(contents), PAGE):
-                for one in pool.map(self._hash, contents[start : start + PAGE]):
+                for one in pool.map(self._reading.problem, contents[start : start + PAGE]):
                     if one is not None:
                         self._found.problems.append(one)
                     done += 1
@@ -171,22 +192,37 @@ class ObjectCheck:
         if locked is None or locked < self._room.clock.now() - _SWEPT:
             self._found.add("object_kept", object_key)
 
-    def _hash(self, content: Content) -> Problem | None:
+
+class ContentCheck:
+    """Reads content and compares it with what was recorded. Safe from many threads."""
+
+    def __init__(self, database: Database, objects_: SealedObjects) -> None:
+        self._database = database
+        self._objects = objects_
+
+    def problem(self, content: Content) -> Problem | None:
         found = self._differs(content)
         if found is not None and content.owner is None and not self._still_waits(content):
             return None  # used or swept meanwhile
         return found
 
-    def _differs(self, content: Content) -> Problem | None:
-        objects_ = self._room.objects
+    def ref(self, tx: ReadTx, content: Content) -> ObjectRef | Problem:
+        """What it takes to read the content, if its row is there and says whose it is."""
         try:
-            with self._room.database.read() as tx:
-                ref = registry.ref(tx, content.object_key)
-                stored = _OBJECT.one(tx, {"key": content.object_key})
-            if stored is None or stored["claimed_by"] != content.owner:
-                return problem("object_owner", content.where)
-            digests = objects_.rehash(ref, sm3=True)
-            objects_.rehash_cipher(ref)
+            ref = registry.ref(tx, content.object_key)
+            stored = _OBJECT.one(tx, {"key": content.object_key})
+        except (ObjectMissing, KeyMissing) as error:
+            return problem("object_missing", content.where, error.code)
+        except CodedError as error:
+            return problem("object_corrupt", content.where, error.code)
+        if stored is None or stored["claimed_by"] != content.owner:
+            return problem("object_owner", content.where)
+        return ref
+
+    def compare(self, content: Content, ref: ObjectRef) -> Problem | None:
+        """Read and hash; needs no transaction."""
+        try:
+            digests = self._objects.rehash(ref, sm3=True, cipher=True)
         except (ObjectMissing, KeyMissing) as error:
             return problem("object_missing", content.where, error.code)
         except CodedError as error:
@@ -196,7 +232,12 @@ class ObjectCheck:
             return problem("object_differs", content.where)
         return None
 
+    def _differs(self, content: Content) -> Problem | None:
+        with self._database.read() as tx:
+            ref = self.ref(tx, content)
+        return ref if isinstance(ref, Problem) else self.compare(content, ref)
+
     def _still_waits(self, content: Content) -> bool:
-        with self._room.database.read() as tx:
+        with self._database.read() as tx:
             rows = _UPLOAD.all(tx, {"key": content.object_key})
         return any(row["used_at"] is None for row in rows)
