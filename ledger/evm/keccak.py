@@ -1,8 +1,8 @@
 """Keccak-256, the hash of EVM chains (not SHA3-256: another padding)."""
 
-from eth_hash.auto import keccak as _keccak
+from Crypto.Hash import keccak as _keccak
 
 
 def keccak(data: bytes) -> bytes:
     """32 bytes."""
-    return bytes(_keccak(data))
+    return _keccak.new(digest_bits=256, data=data).digest()
