@@ -22,8 +22,17 @@ app = App(
 )
 log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log.")
 app.command(log_app)
+anchor_app = App(name="anchor", help="上链存证 / Anchor the log on a chain.")
+app.command(anchor_app)
 
 Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
+Config = Annotated[
+    Path | None,
+    Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
+]
+Seconds = Annotated[
+    float, Parameter(name="--seconds", help="最多等待多少秒 / Wait at most this long.")
+]
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="输出一个 JSON 对象 / Print one JSON object.")
 ]
@@ -49,10 +58,7 @@ def serve(
     data: Data,
     host: Annotated[str, Parameter(name="--host", help="监听地址 / Address.")] = "127.0.0.1",
     port: Annotated[int, Parameter(name="--port", help="端口，0 为自动 / Port, 0: any.")] = 8000,
-    config: Annotated[
-        Path | None,
-        Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
-    ] = None,
+    config: Config = None,
 ) -> int:
     """启动服务 / Serve the store over HTTP."""
     from runtime.commands.serve import serve_store
@@ -197,6 +203,46 @@ def consistency(
     from runtime.commands.log import print_consistency
 
     return print_consistency(data, old)
+
+
+@anchor_app.command
+def deploy(
+    *,
+    data: Data,
+    registrar: Annotated[
+        str, Parameter(name="--registrar", help="管理员（冷钥）地址 / Address of the cold key.")
+    ],
+    config: Config = None,
+    seconds: Seconds = 120.0,
+) -> int:
+    """建立合约 / Make the contract, once."""
+    from runtime.commands.anchor import make_contract
+
+    return make_contract(data, registrar, config, seconds)
+
+
+@anchor_app.command
+def once(*, data: Data, config: Config = None, seconds: Seconds = 120.0, json: Json = False) -> int:
+    """立即存证 / Anchor the newest checkpoint now. Exit 0 final, 1 not yet."""
+    from runtime.commands.anchor import anchor_once
+
+    return anchor_once(data, config, seconds, as_json=json)
+
+
+@anchor_app.command
+def status(*, data: Data, config: Config = None, json: Json = False) -> int:
+    """进展 / How far the evidence got."""
+    from runtime.commands.anchor import print_status
+
+    return print_status(data, config, as_json=json)
+
+
+@anchor_app.command
+def demands(*, data: Data, config: Config = None) -> int:
+    """供核验方参考 / Print what a verifier needs to know of the chain (TOML)."""
+    from runtime.commands.anchor import print_demands
+
+    return print_demands(data, config)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -40,6 +40,7 @@ from runtime.canary import Canary
 from runtime.counts import KeptCounts
 from runtime.disk import Reserve
 from runtime.errors import ClockBehind, StoreExists, StoreMissing
+from runtime.evidence import Evidence
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.queue_state import queue_state, signed_at
@@ -138,6 +139,7 @@ class Store:
             metrics=self.observing.metrics,
             canary=lambda: self.canary.failure,
         )
+        self.evidence = Evidence(settings, self.ledger, clock, self.observing.metrics)
         self._counts = KeptCounts(database, clock)
         self._stopping = threading.Event()
         self._sweeper: threading.Thread | None = None
@@ -152,6 +154,7 @@ class Store:
         `ClockBehind` before anything is touched.
         """
         self.require_clock()
+        self.evidence.start()
         self.ledger.start()
         self.adopt_catalogue()
         self.watch.start()
@@ -181,6 +184,7 @@ class Store:
     def close(self) -> None:
         """Publish what waits, stop the background work, close the database."""
         self._stopping.set()
+        self.evidence.stop()
         self.canary.stop()
         if self._sweeper is not None:
             self._sweeper.join()

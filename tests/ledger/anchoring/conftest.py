@@ -1,10 +1,8 @@
 """A real log and a real chain node with the contract on it."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,29 +15,6 @@ from ledger.anchoring.rpc import JsonRpc
 from ledger.anchoring.signing import AnchorKey
 from tests.ledger.conftest import Store
 from tests.servers.anvil import CHAIN_ID, COLD, HOT, Anvil
-from tests.servers.evm import find_anvil
-
-
-@pytest.fixture(scope="session")
-def anvil_binary() -> Path:
-    found = find_anvil()
-    assert found or os.environ.get("CI") != "true", "CI=true, and `make servers` installed no anvil"
-    if found is None:
-        pytest.skip("no chain node: make servers")
-    return found
-
-
-@pytest.fixture
-def start_anvil(anvil_binary: Path, tmp_path: Path) -> Iterator[Callable[..., Anvil]]:
-    made: list[Anvil] = []
-
-    def start(**options: bool) -> Anvil:
-        made.append(Anvil(anvil_binary, tmp_path, **options))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.close()
 
 
 class Anchoring:
