@@ -4,17 +4,22 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, insert, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from kernel.errors import CodedError
 from storage.database import Database, WriteTx
 from storage.database import writer as writer_module
 from storage.database.metadata import metadata
+from storage.database.postgres import SESSION, session_engine
+from storage.database.postgres_errors import coded
+from storage.database.session_lock import SessionLock
 from storage.errors import DatabaseUnavailable, OutcomeUnknown
 from storage.idempotency import Reply, RequestKey, once
 from storage.keyvault import FileKeyVault
@@ -214,6 +219,46 @@ def test_a_commit_without_an_answer_is_unknown_and_a_retry_is_safe(
             again = once(behind, at, key, work)
             assert again == Reply(201, b"one", replayed=stored and not together)
     assert names(database) >= {"one"}
+
+
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """It takes what is sent, and never answers."""
+    server.freeze(on=True)
+    try:
+        yield
+    finally:
+        server.freeze(on=False)
+
+
+@pytest.mark.parametrize("place", ["tcp_url", "url"])
+@pytest.mark.parametrize("step", ["query", "commit"])
+def test_a_server_that_hangs_is_given_up(
+    server: PostgresServer, database: Database, place: str, step: str
+) -> None:
+    url = getattr(server, place)("faults")
+    engine = session_engine(url, {**SESSION, "statement_timeout": "500"}, poolclass=NullPool)
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        connection.execute(insert(things), {"name": "hung"})
+        driver: Any = connection.connection.driver_connection
+        with frozen(server):
+            begun = time.monotonic()
+            with pytest.raises(DBAPIError) as told:
+                transaction.commit() if step == "commit" else connection.execute(select(things))
+            assert time.monotonic() - begun < 20
+        assert driver.closed
+        assert isinstance(coded(told.value), DatabaseUnavailable)
+    assert database.write(add("afterwards")) == "afterwards"
+
+
+def test_the_lock_of_a_server_that_hangs_is_not_held(server: PostgresServer) -> None:
+    lock = SessionLock(server.url("postgres"), "hung")
+    assert lock.try_acquire()
+    with frozen(server):
+        begun = time.monotonic()
+        assert not lock.held()
+        assert time.monotonic() - begun < 20
 
 
 def test_nothing_that_was_acknowledged_is_lost_whenever_it_is_killed(
