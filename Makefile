@@ -46,8 +46,15 @@ format: .venv/dev.stamp ## Put the code into ruff's form
 	@$(BIN)/ruff format .
 
 .PHONY: servers
-servers: ## Build the real servers that tests use into a cache of yours (some minutes, once)
+servers: ## Get the real servers that tests use into a cache of yours: MinIO (built, some minutes, once), a chain node
 	@scripts/servers/minio.sh
+	@scripts/servers/evm.sh
+
+DIR ?= .up
+.PHONY: up
+up: PORT = 8080
+up: .venv/dev.stamp servers ## The services of docker-compose.yml as plain processes on loopback (DIR=, PORT=)
+	@exec $(BIN)/python -m scripts.up --dir '$(DIR)' --port '$(PORT)'
 
 .PHONY: bench
 bench: .venv/dev.stamp ## Measure the figures of the release, print a table, write JSON

@@ -43,6 +43,10 @@ _SENTENCES = {
         "the rows of one entity stand in another order than in the log",
     ),
     "record_corrupt": ("记录与存证不一致：{detail}", "a record does not match its entry: {detail}"),
+    "lost_in_restore": (
+        "记录在恢复时丢失，日志只留有其条目",
+        "a record was lost before a restore: only its entry in the log is left",
+    ),
     "record_lost": (
         "记录内容缺失，且没有删除证明",
         "a record's content is gone and no leaf proves that it was erased",

@@ -73,10 +73,25 @@ class StoreExists(Conflict):
     en = "{path} is not empty; a store is only made in an empty or new folder"
 
 
+class BucketTaken(Conflict):
+    code = "bucket_taken"
+    zh = "存储桶 {bucket} 中已有内容或日志，不能在其上新建；请换一个存储桶"
+    en = (
+        "the bucket {bucket} holds content or a log already; a store is only made in an empty"
+        " or new one: name another"
+    )
+
+
 class StoreMissing(Unavailable):
     code = "store_missing"
     zh = "{path} 不是免交存储；请先运行 mianjiao init --data {path}"
     en = "{path} is no Mianjiao store; run mianjiao init --data {path} first"
+
+
+class RestoreUnfinished(Unavailable):
+    code = "restore_unfinished"
+    zh = "{path} 的恢复没有完成；请重新运行 mianjiao restore"
+    en = "the restore of {path} was not finished; run mianjiao restore again"
 
 
 class SettingInvalid(InvalidInput):
@@ -106,6 +121,24 @@ class ConfigUnreadable(InvalidInput):
     en = "the configuration file {path} cannot be read ({reason})"
 
 
+class RoomUnknown(InvalidInput):
+    code = "room_unknown"
+    zh = "没有名为 {room} 的部分；可选：{known}"
+    en = "there is no room {room}; there are {known}"
+
+
+class WorkersFailing(Unavailable):
+    code = "workers_failing"
+    zh = "服务进程未能运行（最后退出码 {status}），已停止；原因见上"
+    en = "the worker processes do not stay (last exit status {status}); stopped, see above"
+
+
+class AddressUnreadable(InvalidInput):
+    code = "address_unreadable"
+    zh = "链上地址应写作 0x 加 40 位十六进制数"
+    en = "write an address of a chain as 0x and 40 hex digits"
+
+
 class AddressInUse(Unavailable):
     code = "address_in_use"
     zh = "{address} 已被占用；换一个端口：--port"
@@ -122,3 +155,27 @@ class CapacityWithoutHolder(InvalidInput):
     code = "capacity_without_holder_unreadable"
     zh = "代办须同时写明 --holder、--for 和 --capacity"
     en = "acting for another needs --holder, --for and --capacity together"
+
+
+class ScrubBusy(Conflict):
+    code = "scrub_busy"
+    zh = "另一次巡检正在进行"
+    en = "another scrub of this store is running"
+
+
+class ScrubStopped(Unavailable):
+    code = "scrub_stopped"
+    zh = "巡检未能完成（{reason}）；再次运行即从中断处继续"
+    en = "the scrub did not come to its end ({reason}); run it again and it goes on from there"
+
+
+class RayMissing(Unavailable):
+    code = "ray_missing"
+    zh = "指定了 --ray，但未安装 ray 扩展：pip install 'mianjiao[ray]'"
+    en = "--ray was given, but the extra is not installed: pip install 'mianjiao[ray]'"
+
+
+class RayUnreachable(Unavailable):
+    code = "ray_unreachable"
+    zh = "无法连接 Ray 集群 {address}"
+    en = "the Ray cluster at {address} cannot be reached"

@@ -14,16 +14,37 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
     "greater_than_equal": ("不得小于 {ge}", "it must be at least {ge}"),
     "less_than_equal": ("不得大于 {le}", "it must be at most {le}"),
     "literal_error": ("应为 {expected} 之一", "it must be one of {expected}"),
+    "bool_parsing": ("应为 true 或 false", "it must be true or false"),
+    "bool_type": ("应为 true 或 false", "it must be true or false"),
     "string_pattern_mismatch": ("形式应为 {pattern}", "it must have the form {pattern}"),
 }
 # Raised by the settings' own validator, as `setting:what`.
 _OWN: Mapping[str, tuple[str, str]] = {
     "short": ("至少 16 个字符", "at least 16 characters are needed"),
+    "contract": (
+        "设置了 anchor_contract 时必须设置",
+        "it is needed when anchor_contract is set",
+    ),
+    "address": ("应为 http:// 或 https:// 地址", "it must be an http:// or https:// address"),
+    "key": ("应为 64 位十六进制数", "64 hex digits are needed"),
+    "deploy": (
+        "设置了 anchor_url 时必须设置；mianjiao anchor deploy 建立合约",
+        "it is needed when anchor_url is set; mianjiao anchor deploy makes the contract",
+    ),
     "missing": (
         "metrics_access 为 token 时必须设置",
         "it is needed when metrics_access is token",
     ),
+    "bucket": (
+        "s3_endpoint、s3_bucket、s3_access_key、s3_secret_key 须一并设置",
+        "s3_endpoint, s3_bucket, s3_access_key and s3_secret_key go together",
+    ),
 }
+
+
+def own_rule(what: str) -> tuple[str, str]:
+    """A rule that is checked outside of the settings' own validator."""
+    return _OWN[what]
 
 
 def rule_of(error: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:

@@ -19,6 +19,8 @@ from runtime.setting_rules import rule_of
 PREFIX = "MIANJIAO_"
 CONFIG = "MIANJIAO_CONFIG"
 _FILE = "_file"
+# One without the others is a mistake. Their forms are checked by `storage.s3`.
+S3_TOGETHER = ("s3_endpoint", "s3_bucket", "s3_access_key", "s3_secret_key")
 
 
 class Settings(BaseSettings):
@@ -32,6 +34,32 @@ class Settings(BaseSettings):
     """PostgreSQL 数据库，postgresql://用户:口令@主机:端口/库名；不设则用数据目录中的 SQLite。
     PostgreSQL database, postgresql://user:password@host:port/name; without it SQLite in the
     data folder."""
+    s3_endpoint: str | None = None
+    """对象存储（S3）的 主机:端口，不带 http://；不设则内容与日志存放在数据目录中。
+    host:port of an S3 server, without http://; without it content and log lie in the data
+    folder."""
+    s3_bucket: str | None = None
+    """存储桶名称；mianjiao init 会建立它（版本控制、对象锁）。
+    Name of the bucket; mianjiao init makes it, with versions and object lock."""
+    s3_secure: bool = True
+    """是否以 TLS 连接对象存储。
+    Whether the S3 server is reached by TLS."""
+    s3_access_key: SecretStr | None = None
+    """对象存储的访问密钥。
+    Access key at the S3 server."""
+    s3_secret_key: SecretStr | None = None
+    """对象存储访问密钥的密文。
+    The access key's secret."""
+    s3_region: str = "us-east-1"
+    """对象存储的区域名。
+    Region of the bucket."""
+    s3_ca_file: Path | None = None
+    """签发对象存储证书的 CA（PEM 文件），不用系统自带的。
+    PEM file of the CA that signed the S3 server's certificate, instead of the system's."""
+    high_water_file: Path | None = None
+    """另一磁盘上的文件，记住最新日志头；整机回退到旧快照后据此拒绝签名。
+    File on another disk that remembers the newest head of the log; a machine that was put
+    back to an older snapshot then signs nothing."""
     batch_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     """日志每隔多久收取一批条目，毫秒。
     How long entries gather before the sequencer takes them, in milliseconds."""
@@ -93,6 +121,46 @@ class Settings(BaseSettings):
     """跟踪的请求所占比例。
     Which part of the requests is traced."""
 
+    anchor_url: SecretStr | None = None
+    """链节点的 JSON-RPC 地址；不设则不上链存证，见 docs/anchoring.md。
+    JSON-RPC address of the chain's node; without it nothing is anchored: docs/anchoring.md."""
+    anchor_chain_id: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
+    """链的编号（chain id）；节点属于另一条链时不存证。
+    The chain's number; with a node of another chain nothing is anchored."""
+    anchor_contract: Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$")] | None = None
+    """合约地址，由 mianjiao anchor deploy 建立。
+    Address of the contract, which mianjiao anchor deploy makes."""
+    anchor_key: SecretStr | None = None
+    """存证账户的私钥，64 位十六进制；只在本机签名。
+    Private key of the anchoring account, 64 hex digits; it signs here and is never sent."""
+    anchor_consensus: Literal["plain", "clique", "qbft", "ibft2"] = "plain"
+    """链的共识方式，决定区块头如何计算哈希。
+    How the chain agrees on blocks: it decides how a header is hashed."""
+    anchor_finality: Annotated[str, Field(pattern="^(finalized|[0-9]{1,4})$")] = "finalized"
+    """何时视为最终：链自己的 finalized，或其后的区块数（0：出块即最终）。
+    When a block is final: what the chain calls finalized, or blocks on top (0: at once)."""
+    anchor_interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    """两次存证之间至少间隔多少秒。
+    Least time between two anchors, in seconds."""
+    anchor_gas_price_wei: Annotated[int, Field(ge=0, le=10**18)] | None = None
+    """固定的燃料价格，wei；不设则询问节点。
+    A fixed gas price, in wei; without it the node is asked."""
+    anchor_gas_price_limit_wei: Annotated[int, Field(ge=0, le=10**18)] = 10**12
+    """燃料价格上限，wei；超过时暂缓。
+    Highest gas price, in wei; above it anchoring waits."""
+    anchor_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """等待链节点应答多久，秒。
+    How long the chain's node is waited for, in seconds."""
+
+    @model_validator(mode="after")
+    def _anchoring_whole_or_not_at_all(self) -> "Settings":
+        if self.anchor_contract is None:
+            return self
+        for name in ("anchor_url", "anchor_chain_id", "anchor_key"):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name}:contract")
+        return self
+
     @model_validator(mode="after")
     def _token_where_it_is_needed(self) -> "Settings":
         token = self.metrics_token
@@ -100,6 +168,13 @@ class Settings(BaseSettings):
             raise ValueError("metrics_token:short")
         if self.metrics_access == "token" and token is None:
             raise ValueError("metrics_token:missing")
+        return self
+
+    @model_validator(mode="after")
+    def _bucket_whole_or_not_at_all(self) -> "Settings":
+        missing = [name for name in S3_TOGETHER if getattr(self, name) is None]
+        if missing and len(missing) < len(S3_TOGETHER):
+            raise ValueError(f"{missing[0]}:bucket")
         return self
 
 

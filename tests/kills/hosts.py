@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import psycopg
 
+from runtime.demo.server import SERVE
 from tests.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -129,7 +130,7 @@ class CommandHost:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.commands.serve", str(self.data)],
+            [*SERVE, "--data", str(self.data)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -116,6 +116,9 @@ class SimulatedTiles:
         )
         return data
 
+    def get_many(self, paths: Iterable[TilePath]) -> dict[TilePath, bytes]:
+        return {path: self.get(path) for path in paths}
+
     def publish(self, checkpoint: bytes) -> None:
         self.schedule.call(
             self.process, "publish", lambda: self.blobs.publish(checkpoint), twice=True
