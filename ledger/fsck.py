@@ -17,7 +17,7 @@ from ledger.heads import Head
 from ledger.merkle import TILE_WIDTH
 from ledger.problems import Problem, Progress, quiet
 from ledger.service import Ledger
-from ledger.stops import placed_stops
+from ledger.stops import COMPLETE, placed_stops
 
 HEAD = "ledger_heads"
 CHECKPOINT = "checkpoint"
@@ -94,6 +94,8 @@ def _check_head(ledger: Ledger, head: Head, problems: list[Problem]) -> None:
 def _check_stops(ledger: Ledger, size: int, problems: list[Problem]) -> None:
     """Each stop below `size` is noted, and nothing else is."""
     stored = ledger.stops.stored()  # before the rows, which then know all of them
+    if ledger.stops.key(COMPLETE) not in stored:
+        return  # restored, or older than notes: the next start makes them
     try:
         with ledger.database.read() as tx:
             placed = placed_stops(tx)

@@ -104,13 +104,15 @@ class Ledger:
         name: str,
         shard: str,
         shards: Shards | None = None,
+        stops: ObjectStore | None = None,
     ) -> "Ledger":
         """Bring a log into being: key, place, head, first leaf, first checkpoint.
 
         The origin is `name/shard`. The first leaf is public, `shard.opened`,
-        with the origin and the verifier key. `shards`: where its tiles lie, by
-        default in `directory`. The only way a log is born; `LogExists` if any
-        part of it is there. Not started on return.
+        with the origin and the verifier key. `shards` and `stops`: where its
+        tiles and the notes of stops lie, by default in `directory`. The only way
+        a log is born; `LogExists` if any part of it is there. Not started on
+        return.
         """
         origin = f"{name}/{shard}"
         if not is_key_name(origin) or len(origin.encode()) > MAX_ORIGIN_BYTES:
@@ -127,7 +129,7 @@ class Ledger:
             database=database,
             vault=vault,
             tiles=tiles,
-            stops=stops_store(directory),
+            stops=stops or stops_store(directory),
             signers=[signer],
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
@@ -143,7 +145,9 @@ class Ledger:
 
         database.write(open_shard)
         ledger.sequence(at)
-        return cls.open(directory, database=database, vault=vault, clock=clock, shards=shards)
+        return cls.open(
+            directory, database=database, vault=vault, clock=clock, shards=shards, stops=stops
+        )
 
     @classmethod
     def open(
@@ -155,11 +159,12 @@ class Ledger:
         clock: Clock,
         interval: float = INTERVAL,
         shards: Shards | None = None,
+        stops: ObjectStore | None = None,
         memory: HeadMemory | None = None,
     ) -> "Ledger":
         """Open the newest shard. Makes nothing: every missing part is a named error.
 
-        `shards`: where its tiles lie, as for `create`.
+        `shards`, `stops`: where they lie, as for `create`.
         `LogMissing`, `KeyWithoutDatabase`, `DatabaseWithoutKey`, `KeyFileUnsafe`.
         Whether the parts belong together is checked before the first signature,
         by `start` and `sequence`: `fsck` must be able to open what does not fit.
@@ -181,7 +186,7 @@ class Ledger:
             database=database,
             vault=vault,
             tiles=tiles,
-            stops=stops_store(directory),
+            stops=stops or stops_store(directory),
             signers=[signer],
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,

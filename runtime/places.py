@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ledger.service import log_path
+from ledger.service import log_path, stops_store
 from ledger.tilestore import FolderShards, Shards
 from runtime.errors import BucketTaken, SettingInvalid
 from runtime.settings import Settings, variable
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 OBJECTS = "objects"
 LOG = "log"
+STOPS = "stops"
 
 
 class Place(Protocol):
-    """The object store and the shards of one store, opened together."""
+    """The object store, the notes of stops and the shards of one store, opened together."""
 
     objects: ObjectStore
+    stops: ObjectStore
     shards: Shards
     folders: Mapping[str, Path]
     """Folders whose disks must not run full, by name."""
@@ -39,10 +41,11 @@ class Place(Protocol):
 
 
 class FolderPlace:
-    """`objects/` and `log/` in the data folder."""
+    """`objects/`, `stops/` and `log/` in the data folder."""
 
     def __init__(self, data: Path, *, create: bool = False) -> None:
         self.objects: ObjectStore = FilesystemStore(data / OBJECTS, create=create)
+        self.stops: ObjectStore = stops_store(data)
         self.shards: Shards = FolderShards(log_path(data))
         self.folders: Mapping[str, Path] = {"objects": data / OBJECTS, "log": log_path(data)}
 
@@ -54,7 +57,7 @@ class FolderPlace:
 
 
 class BucketPlace:
-    """`objects/` and `log/` in a bucket with versions and object lock."""
+    """`objects/`, `stops/` and `log/` in a bucket with versions and object lock."""
 
     def __init__(self, settings: "S3Settings", *, create: bool = False) -> None:
         """The bucket is there, keeps versions and has object lock: else the error that
@@ -78,13 +81,14 @@ class BucketPlace:
             self.bucket.close()
             raise
         self.objects: ObjectStore = BucketStore(self.bucket)
+        self.stops: ObjectStore = BucketStore(self.bucket, f"{STOPS}/")
         self.shards: Shards = BucketShards(self.bucket)
         self.folders: Mapping[str, Path] = {}
 
     def require_empty(self) -> None:
         """`BucketTaken` if there is content or a log: another store's, or of a store
         whose rows and keys are elsewhere."""
-        for prefix in (f"{OBJECTS}/", f"{LOG}/"):
+        for prefix in (f"{OBJECTS}/", f"{STOPS}/", f"{LOG}/"):
             if any(True for _ in self.bucket.versions(prefix)):
                 raise BucketTaken(bucket=self.bucket.name)
 

@@ -98,6 +98,7 @@ class Store:
             clock=clock,
             interval=settings.batch_interval_ms / 1000,
             shards=place.shards,
+            stops=place.stops,
             memory=head_memory(settings),
         )
         journal, records = self.ledger.journal, self.ledger.records
@@ -366,6 +367,7 @@ def create_store(
             name=name,
             shard=str(clock.now().year),
             shards=place.shards,
+            stops=place.stops,
         )
         if memory is not None:
             memory.create(ledger.signed_checkpoint().encode())

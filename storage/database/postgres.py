@@ -14,8 +14,9 @@ from hashlib import sha256
 from typing import Any
 
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
@@ -69,6 +70,8 @@ CONNECT = {
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
+# How long after the server's own time-out its answer is waited for.
+GRACE_SECONDS = 2.0
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 
 
@@ -234,6 +237,26 @@ class QuietCursor(psycopg.Cursor[Any]):
             raise
 
 
+class PatientConnection(psycopg.Connection[Any]):
+    """Waits for an answer as long as the server may take by its own time-out, and a moment.
+
+    A server that hangs, on this machine or another, still has its kernel acknowledge
+    what it is sent: neither keepalives nor `tcp_user_timeout` end the wait, and its own
+    time-outs do not run. Afterwards the connection is closed: an answer that comes
+    later belongs to nobody.
+    """
+
+    answer_seconds: float | None = None
+
+    def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
+        try:
+            return super().wait(gen, interval, timeout or self.answer_seconds)
+        except psycopg.OperationalError:
+            if self.info.transaction_status == TransactionStatus.ACTIVE:
+                self.close()
+            raise
+
+
 def quieten(error: psycopg.Error) -> None:
     """Take everything after the first line out of the text of a driver's error."""
     error.args = (str(error).partition("\n")[0],)
@@ -246,12 +269,15 @@ def session_engine(
     connect: Mapping[str, int] = CONNECT,
     **pool: Any,
 ) -> Engine:
-    """An engine all of whose sessions have these settings from their first moment."""
+    """An engine all of whose sessions have these settings from their first moment.
+
+    None waits for an answer longer than its `statement_timeout` and `GRACE_SECONDS`.
+    """
     options = [str(url.query.get("options", ""))]
     for name, value in {**_LIVENESS, **session}.items():
         escaped = value.replace("\\", "\\\\").replace(" ", "\\ ")
         options.append(f"-c {name}={escaped}")
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args={
             **connect,
@@ -263,6 +289,15 @@ def session_engine(
         use_native_hstore=False,
         **pool,
     )
+    seconds = int(session["statement_timeout"]) / 1000 + GRACE_SECONDS
+
+    def connected(_dialect: Any, _record: Any, given: Any, named: Any) -> PatientConnection:
+        connection = PatientConnection.connect(*given, **named)
+        connection.answer_seconds = seconds
+        return connection
+
+    event.listen(engine, "do_connect", connected)
+    return engine
 
 
 def _has_amcheck(driver: Any) -> bool:

@@ -34,38 +34,40 @@ class BucketStore:
 
     locks = True
 
-    def __init__(self, bucket: Bucket) -> None:
-        """See `storage.s3.self_test`, which a service runs before it serves."""
+    def __init__(self, bucket: Bucket, prefix: str = _PREFIX) -> None:
+        """See `storage.s3.self_test`, which a service runs before it serves. `prefix`: of
+        all names, for a second store in one bucket."""
         self._bucket = bucket
+        self._prefix = prefix
 
     def create(self, key: str) -> ObjectWriter:
-        return _BucketWriter(self._bucket, object_name(key))
+        return _BucketWriter(self._bucket, self._name(key))
 
     def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:
         def store(item: tuple[str, bytes]) -> None:
             # In one request whatever the size: a writer's parts would wait for these threads.
             key, data = item
-            if not self._bucket.put_new(object_name(key), data):
-                _compare(self._bucket, object_name(key), len(data), hashlib.sha256(data).digest())
+            if not self._bucket.put_new(self._name(key), data):
+                _compare(self._bucket, self._name(key), len(data), hashlib.sha256(data).digest())
 
         deque(self._bucket.in_parallel(store, items), maxlen=0)
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         if start < 0 or (stop is not None and stop < start):
             raise ValueError("a range has 0 <= start <= stop")
-        return self._bucket.read(object_name(key), start, stop)
+        return self._bucket.read(self._name(key), start, stop)
 
     def size(self, key: str) -> int:
-        return self._bucket.stat(object_name(key)).size
+        return self._bucket.stat(self._name(key)).size
 
     def delete(self, key: str) -> None:
-        self._bucket.remove(object_name(key))
+        self._bucket.remove(self._name(key))
 
     def retain(self, key: str, until: datetime) -> None:
-        self._bucket.lock(object_name(key), bounded(until))
+        self._bucket.lock(self._name(key), bounded(until))
 
     def retained_until(self, key: str) -> datetime | None:
-        name = object_name(key)
+        name = self._name(key)
         return self._bucket.stat(name, self._bucket.oldest_version(name)).locked_until
 
     def retains(self, key: str, until: datetime) -> bool:
@@ -73,23 +75,26 @@ class BucketStore:
         return locked is not None and locked >= bounded(until)
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
-        for name, stored in self._bucket.names(_PREFIX):
+        for name, stored in self._bucket.names(self._prefix):
             key = name.rpartition("/")[2]
-            if is_key(key) and name == object_name(key):
+            if is_key(key) and name == self._name(key):
                 yield key, stored
 
     def strangers(self) -> Iterator[str]:
         seen = ""
-        for entry in self._bucket.versions(_PREFIX):
+        for entry in self._bucket.versions(self._prefix):
             key = entry.name.rpartition("/")[2]
-            path = entry.name.removeprefix(_PREFIX)
-            if not (is_key(key) and entry.name == object_name(key)):
+            path = entry.name.removeprefix(self._prefix)
+            if not (is_key(key) and entry.name == self._name(key)):
                 yield path
             elif entry.marker:
                 yield f"{path} (deleted, version {entry.version})"
             elif entry.name == seen:
                 yield f"{path} (version {entry.version})"
             seen = entry.name
+
+    def _name(self, key: str) -> str:
+        return object_name(key, self._prefix)
 
 
 class _BucketWriter:
@@ -203,6 +208,6 @@ def _compare(bucket: Bucket, name: str, size: int, sha256: bytes) -> None:
         raise ImmutableConflict()
 
 
-def object_name(key: str) -> str:
+def object_name(key: str, prefix: str = _PREFIX) -> str:
     """Where the object lies in its bucket."""
-    return f"{_PREFIX}{check_key(key)[:2]}/{key}"
+    return f"{prefix}{check_key(key)[:2]}/{key}"

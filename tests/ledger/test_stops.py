@@ -79,6 +79,7 @@ def test_a_note_that_is_lost_is_named_and_comes_back(store: Any) -> None:
     # A store that is older than notes has none at all: its next start makes them.
     shutil.rmtree(store.directory / "stops")
     again = store.reopen()
+    assert again.fsck() == []
     again.sequence()
     assert path.exists()
     assert again.fsck() == []

@@ -1,25 +1,30 @@
 """PostgreSQL stopped, killed and restarted; commits whose answer never comes."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, insert, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from kernel.errors import CodedError
 from storage.database import Database, WriteTx
 from storage.database import writer as writer_module
 from storage.database.metadata import metadata
+from storage.database.postgres import SESSION, session_engine
+from storage.database.postgres_errors import coded
+from storage.database.session_lock import SessionLock
 from storage.errors import DatabaseUnavailable, OutcomeUnknown
 from storage.idempotency import Reply, RequestKey, once
 from storage.keyvault import FileKeyVault
 from storage.tables import idempotency
 from tests.postgres_server import PostgresServer, free_port
+from tests.servers.wire import Wire
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("postgres_faults")]
 
@@ -136,48 +141,6 @@ def test_a_kill_just_before_the_commit_is_never_an_acknowledgement(
     assert database.write(add("next")) == "next"
 
 
-class Wire:
-    """A relay that cuts the connection at a COMMIT: before it arrives, or before its answer."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.cut: str | None = None
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
-                silent = threading.Event()
-                for source, target, watched in ((client, server, True), (server, client, False)):
-                    threading.Thread(
-                        target=self._relay, args=(source, target, watched, silent), daemon=True
-                    ).start()
-
-    def _relay(
-        self, source: socket.socket, target: socket.socket, watched: bool, silent: threading.Event
-    ) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if watched and self.cut is not None and b"COMMIT\0" in data:
-                    cut, self.cut = self.cut, None
-                    if cut == "before":
-                        break
-                    silent.set()
-                if silent.is_set() and not watched:
-                    break  # the answer to the commit
-                target.sendall(data)
-        for one in (source, target):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.mark.parametrize(("cut", "stored"), [("before", False), ("after", True)])
 @pytest.mark.parametrize("together", [False, True])
 def test_a_commit_without_an_answer_is_unknown_and_a_retry_is_safe(
@@ -214,6 +177,46 @@ def test_a_commit_without_an_answer_is_unknown_and_a_retry_is_safe(
             again = once(behind, at, key, work)
             assert again == Reply(201, b"one", replayed=stored and not together)
     assert names(database) >= {"one"}
+
+
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """It takes what is sent, and never answers."""
+    server.freeze(on=True)
+    try:
+        yield
+    finally:
+        server.freeze(on=False)
+
+
+@pytest.mark.parametrize("place", ["tcp_url", "url"])
+@pytest.mark.parametrize("step", ["query", "commit"])
+def test_a_server_that_hangs_is_given_up(
+    server: PostgresServer, database: Database, place: str, step: str
+) -> None:
+    url = getattr(server, place)("faults")
+    engine = session_engine(url, {**SESSION, "statement_timeout": "500"}, poolclass=NullPool)
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        connection.execute(insert(things), {"name": "hung"})
+        driver: Any = connection.connection.driver_connection
+        with frozen(server):
+            begun = time.monotonic()
+            with pytest.raises(DBAPIError) as told:
+                transaction.commit() if step == "commit" else connection.execute(select(things))
+            assert time.monotonic() - begun < 20
+        assert driver.closed
+        assert isinstance(coded(told.value), DatabaseUnavailable)
+    assert database.write(add("afterwards")) == "afterwards"
+
+
+def test_the_lock_of_a_server_that_hangs_is_not_held(server: PostgresServer) -> None:
+    lock = SessionLock(server.url("postgres"), "hung")
+    assert lock.try_acquire()
+    with frozen(server):
+        begun = time.monotonic()
+        assert not lock.held()
+        assert time.monotonic() - begun < 20
 
 
 def test_nothing_that_was_acknowledged_is_lost_whenever_it_is_killed(
