@@ -23,7 +23,7 @@ from ledger.keys import open_key_file
 from ledger.mirror import check_log, copy_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
-from ledger.service import key_path
+from ledger.service import STOPS, key_path
 from ledger.tilestore import FilesystemTiles, Shards, TileStore
 from materials_api.adoption import follow_log
 from materials_api.restored import honour
@@ -70,12 +70,23 @@ Tell = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True)
 class Sources:
     """`newest_log`: a folder with the newest log; `is_newest`: the operator says that
-    nothing was published after the backup."""
+    nothing was published after the backup.
+
+    The notes of stops that lie beside the newest log, as they do in a store's folder, are
+    taken over, too.
+    """
 
     backup: Path
     keys: Path
     newest_log: Path | None
     is_newest: bool
+
+    @property
+    def stops(self) -> Path | None:
+        if self.newest_log is None:
+            return None
+        folders = (one / STOPS for one in (self.newest_log.parent, self.newest_log.parent.parent))
+        return next((one for one in folders if one.is_dir()), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +149,11 @@ def restore(data: Path, sources: Sources, settings: Settings, clock: Clock, tell
         _load_rows(database, rows_path, tell)
         store = Store(data, settings, clock, database, place)
         report = _reconcile(store, signed, manifest, damaged, tell)
+        store.ledger.stops.catch_up(database)
+        # Only now: what the log itself says of grants was carried out in histories that
+        # these notes would call cut.
+        if sources.stops is not None:
+            store.ledger.stops.take_over(FilesystemStore(sources.stops))
     put_file(data / REPORT, json.dumps(report.told(), indent=1).encode() + b"\n")
     (data / RESTORING).unlink()
     # Were the mark to come back after a power loss, the same command would begin anew

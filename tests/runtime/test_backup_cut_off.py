@@ -14,9 +14,12 @@ import pytest
 
 from kernel.clock import SystemClock
 from kernel.ids import IdKind, new_id
-from kernel.principals import Principal, Role
+from kernel.principals import Capacity, Principal, Role
+from ledger.errors import HistoryCut
 from materials_api.adoption import adopt
 from materials_api.uploads.incoming import begin_upload, keep_upload
+from parties import HolderRef
+from parties.capacity import EndReason
 from parties.credentials import CredentialRevoked
 from runtime.backup.checking import check_backup
 from runtime.backup.errors import BackupMissing, RestoreFolderTaken
@@ -24,6 +27,8 @@ from runtime.backup.making import make_backup
 from runtime.backup.restoring import Sources, restore
 from runtime.commands.fsck import run_checks
 from runtime.commands.keys import WRAPPED
+from runtime.demo.people import COMPANY
+from runtime.demo.people import LEGAL_REPRESENTATIVE as PERSON
 from runtime.errors import RestoreUnfinished, StoreMissing
 from runtime.settings import Settings
 from runtime.store import create_store, open_store
@@ -207,7 +212,7 @@ def test_a_killed_restore_is_not_served_and_the_next_is_whole(
     assert killed >= KILLS - 2
 
 
-def test_no_token_and_no_older_catalogue_comes_back(tmp_path: Path) -> None:
+def test_no_token_no_older_catalogue_and_no_ended_authority_comes_back(tmp_path: Path) -> None:
     data = tmp_path / "store"
     create_store(data, "cut.example")
     with open_store(data) as store:
@@ -220,9 +225,15 @@ def test_no_token_and_no_older_catalogue_comes_back(tmp_path: Path) -> None:
                 tx, at, role=Role.OPERATOR, expires_at=at + timedelta(days=1)
             )
         )
+        capacity = store.database.write(lambda tx: _capacity(store, tx))
         store.ledger.sequence(store.clock.now())
         make_backup(store, tmp_path / "backup", quiet)
-        # After the backup: the token is withdrawn, the rules change.
+        # After the backup: the token is withdrawn, the rules change, an authority ends.
+        store.database.write(
+            lambda tx: store.parties.end_capacity(
+                tx, store.clock.now(), capacity, EndReason.WITHDRAWN
+            )
+        )
         store.database.write(lambda tx: store.credentials.revoke(tx, store.clock.now(), token))
         store.adopt_catalogue()
         store.ledger.sequence(store.clock.now())
@@ -232,9 +243,24 @@ def test_no_token_and_no_older_catalogue_comes_back(tmp_path: Path) -> None:
     with open_store(tmp_path / "back") as store:
         with store.database.read() as tx, pytest.raises(CredentialRevoked):
             store.credentials.authenticate(tx, store.clock.now(), secret)
+        # The record that ended it is lost; that there was one is not.
+        with store.database.read() as tx, pytest.raises(HistoryCut):
+            store.parties.capacity(tx, capacity)
         store.adopt_catalogue()
         store.ledger.sequence(store.clock.now())
-        assert run_checks(store, quiet) == []
+        found = {one.code for one in run_checks(store, quiet)}
+        assert found == {"lost_in_restore", "history_cut", "capacity_record"}
+
+
+def _capacity(store: Any, tx: Any) -> str:
+    at = store.clock.now()
+    holder = store.parties.ensure(tx, at, HolderRef(COMPANY.type, COMPANY.code, COMPANY.name))
+    person = store.parties.ensure(tx, at, HolderRef(PERSON.type, PERSON.code, PERSON.name))
+    return str(
+        store.parties.register_capacity(
+            tx, at, holder, person, Capacity.LEGAL_REPRESENTATIVE, "operator"
+        )
+    )
 
 
 def test_a_backup_that_meets_a_rotation_takes_the_rows_anew(tmp_path: Path) -> None:
