@@ -46,6 +46,8 @@ _SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
 _POLL = 0.2  # seconds between looks at the store when another process sequences
 MAX_ORIGIN_BYTES = 255  # tlog-cosignature: the origin has a one-byte length
 
+STOPS = "stops"  # folder in which stops are noted
+
 
 class Ledger:
     """One shard of the log, ready for use. Safe from many threads.
@@ -342,7 +344,7 @@ def log_path(directory: Path) -> Path:
 
 def stops_store(directory: Path) -> FilesystemStore:
     """Where stops are noted; made where a store is older than they are."""
-    folder = directory / "stops"
+    folder = directory / STOPS
     try:
         return FilesystemStore(folder)
     except StoreMissing:

@@ -106,6 +106,13 @@ class Stops:
         self.note(stops)
         self.note([COMPLETE])
 
+    def take_over(self, newer: ObjectStore) -> None:
+        """Note what a newer copy of this store has noted: after a restore, whatever was
+        stopped since the backup is refused, not believed as it stood before."""
+        own = self.key(COMPLETE)  # of that copy's rows, not of these
+        keys = {key for key, _ in newer.keys()} - {own}  # noqa: SIM118 - no mapping
+        self._objects.put_many((key, _NOTE) for key in sorted(keys))
+
     def keys_of(self, stops: Iterable[Stop]) -> set[str]:
         """All keys of a store that notes exactly these."""
         return {self.key(stop) for stop in (*stops, COMPLETE)}

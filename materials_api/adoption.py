@@ -9,12 +9,15 @@ from datetime import datetime
 from sqlalchemy import insert, select
 
 from ledger.journal import Journal
+from ledger.leaves import PublicLeaf, parse_leaf
+from ledger.tables import ledger_entries
 from materials_api.catalogue import Catalogue
 from materials_api.catalogue.changes import changes
 from materials_api.tables import catalogue_versions
 from storage.database import ReadTx, WriteTx
 
 CATALOGUE_ENTITY = "catalogue"
+_CHANGED = "catalogue.changed"
 
 
 def newest(tx: ReadTx) -> tuple[bytes, Catalogue] | None:
@@ -42,7 +45,7 @@ def adopt(tx: WriteTx, at: datetime, journal: Journal, catalogue: Catalogue) -> 
     if last is not None and last[0] == catalogue.sha256:
         return False
     before = None if last is None else last[1]
-    entry = journal.publish(tx, at, "catalogue.changed", changes(before, catalogue))
+    entry = journal.publish(tx, at, _CHANGED, changes(before, catalogue))
     known = tx.scalar(
         select(catalogue_versions.c.sha256).where(catalogue_versions.c.sha256 == catalogue.sha256)
     )
@@ -64,3 +67,36 @@ def adopt(tx: WriteTx, at: datetime, journal: Journal, catalogue: Catalogue) -> 
             .values(adopted_at=at, entry_id=entry.entry_id)
         )
     return True
+
+
+def follow_log(tx: WriteTx, catalogue: Catalogue) -> None:
+    """After a restore: let the rows tell what the log's leaves do, newer ones as well.
+
+    Of a version that is neither among the rows nor this program's own the content is
+    lost; `fsck` names it.
+    """
+    columns = ledger_entries.c
+    query = (
+        select(columns.entry_id, columns.leaf, columns.at)
+        .where(columns.kind == _CHANGED, columns.public.is_(True))
+        .order_by(columns.leaf_index.is_(None), columns.leaf_index, columns.position)
+    )
+    for row in tx.all(query):
+        leaf = parse_leaf(row["leaf"])
+        if not isinstance(leaf, PublicLeaf):
+            continue
+        digest = bytes.fromhex(str(leaf.body["sha256"]))
+        told = {"entry_id": row["entry_id"], "adopted_at": row["at"]}
+        done = tx.execute(
+            catalogue_versions.update().where(catalogue_versions.c.sha256 == digest).values(told)
+        )
+        if not done.rowcount and digest == catalogue.sha256:
+            tx.execute(
+                insert(catalogue_versions),
+                {
+                    "sha256": digest,
+                    "version": catalogue.version,
+                    "content": catalogue.canonical,
+                    **told,
+                },
+            )

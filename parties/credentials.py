@@ -197,6 +197,16 @@ class Credentials:
             .values(revoked_at=at, version=credentials.c.version + 1)
         )
 
+    def revoke_all(self, tx: WriteTx, at: datetime) -> int:
+        """End every credential that has not ended: for rows that may not know of a
+        revocation. How many."""
+        ended = tx.execute(
+            update(credentials)
+            .where(credentials.c.revoked_at.is_(None), credentials.c.expires_at > at)
+            .values(revoked_at=at, version=credentials.c.version + 1)
+        )
+        return ended.rowcount
+
 
 def _applicant(
     person: str | None, holder: str | None, capacity: Capacity | None

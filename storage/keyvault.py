@@ -199,6 +199,8 @@ class FileKeyVault:
         stamp = _stamp(self._path)
         if stamp != self._seen and self._path is not None:
             with self._lock:
+                if stamp == self._seen:  # another thread was first
+                    return self._ring
                 keys, current, _ = _read(self._path)
                 ring = _Ring.of(keys, current)
                 gone = {e: c for e, c in self._ring.ciphers.items() if e not in keys}

@@ -77,8 +77,12 @@ class NewestLogUnknown(InvalidInput):
 
 class NewestLogMissing(Unavailable):
     code = "newest_log_missing"
-    zh = "已签名的日志有 {remembered} 条，找到的只有 {found} 条；请用 --log 给出更新的副本"
+    zh = (
+        "已签名的日志有 {remembered} 条，找到的只有 {found} 条：此日志不能再签名。"
+        "请用 --log 给出更新的副本（镜像、代理缓存、见证方）；都没有时见 docs/backup.md"
+    )
     en = (
-        "a log of {remembered} entries was signed, but the newest at hand has {found}: "
-        "give a newer copy by --log"
+        "a log of {remembered} entries was signed, but the newest at hand has {found}: nothing "
+        "more may be signed in it. Give a newer copy by --log (a mirror, a proxy's cache, a "
+        "witness); if there is none, see docs/backup.md"
     )

@@ -1,7 +1,8 @@
 """`mianjiao backup`: rows from one snapshot, then all that they refer to, then the manifest.
 
-What is erased while the backup runs may be gone before it was copied: then the rows are
-taken again. Key material is never part of a backup (ADR 0011).
+What is erased while the backup runs may be gone before it was copied, and a rotation of the
+keys ends what the rows are wrapped under: then the rows are taken again. Key material is
+never part of a backup (ADR 0011).
 """
 
 import shutil
@@ -29,7 +30,7 @@ from storage.objects.copying import StoredBytes, copy_object
 from storage.tables import objects
 
 MIB = 1 << 20
-_TIMES = 5  # the rows are taken anew, because something was erased meanwhile
+_TIMES = 5  # the rows are taken anew, because something was erased or rotated meanwhile
 _THREADS = 4
 _ROWS = ".rows.new"
 _SPARE = 16 * MIB
@@ -56,7 +57,7 @@ def make_backup(store: Store, folder: Path, tell: Tell) -> Manifest:
 
 
 def _attempt(store: Store, folder: Path, tell: Tell) -> Manifest | None:
-    """One snapshot and its objects; None if some of them were erased meanwhile."""
+    """One snapshot and its objects; None if some were erased, or keys rotated, meanwhile."""
     at = store.clock.now()
     _require_space(folder, _rows_size(store))
     rows_path = folder / _ROWS
@@ -68,7 +69,7 @@ def _attempt(store: Store, folder: Path, tell: Tell) -> Manifest | None:
         kept = [one for page in kept_objects(rows) for one in page]
     target = FilesystemStore(folder / OBJECTS, create=True)
     missing = _copy_objects(store, target, folder, kept, tell)
-    if _erased_since(store, missing):
+    if _erased_since(store, missing) or _rotated_since(store, epochs):
         return None
     signed = _copy_log(store, folder, head.checkpoint, tell)
     size, digest = digest_file(rows_path)
@@ -120,6 +121,11 @@ def _has(target: FilesystemStore, one: StoredBytes) -> bool:
         return target.size(one.key) == one.size
     except ObjectMissing:
         return False
+
+
+def _rotated_since(store: Store, epochs: tuple[int, int] | None) -> bool:
+    """A key that these rows need was destroyed meanwhile: nobody could open them."""
+    return epochs is not None and epochs[0] < store.vault.oldest_epoch
 
 
 def _erased_since(store: Store, keys: Sequence[str]) -> bool:

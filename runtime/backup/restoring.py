@@ -23,8 +23,9 @@ from ledger.keys import open_key_file
 from ledger.mirror import check_log, copy_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
-from ledger.service import key_path
+from ledger.service import STOPS, key_path
 from ledger.tilestore import FilesystemTiles, Shards, TileStore
+from materials_api.adoption import follow_log
 from materials_api.restored import honour
 from runtime.backup.checking import require_rows
 from runtime.backup.errors import (
@@ -57,6 +58,7 @@ from storage.errors import VaultInvalid, VaultMissing
 from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore, ObjectStore, registry
 from storage.objects.copying import copy_object, matches
+from storage.objects.durable_file import fsync_folder
 
 REPORT = "restore-report.json"
 LOCAL = Principal(subject="local", role=Role.OPERATOR)
@@ -68,17 +70,28 @@ Tell = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True)
 class Sources:
     """`newest_log`: a folder with the newest log; `is_newest`: the operator says that
-    nothing was published after the backup."""
+    nothing was published after the backup.
+
+    The notes of stops that lie beside the newest log, as they do in a store's folder, are
+    taken over, too.
+    """
 
     backup: Path
     keys: Path
     newest_log: Path | None
     is_newest: bool
 
+    @property
+    def stops(self) -> Path | None:
+        if self.newest_log is None:
+            return None
+        folders = (one / STOPS for one in (self.newest_log.parent, self.newest_log.parent.parent))
+        return next((one for one in folders if one.is_dir()), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a restore did; also written to `restore-report.json`."""
+    """What a restore did; also written to `restore-report.json`. `tokens`: withdrawn by it."""
 
     made_at: str
     restored_at: str
@@ -88,6 +101,7 @@ class Report:
     erased: int
     spent: int
     revoked: int
+    tokens: int
     damaged: tuple[str, ...]
 
     def told(self) -> dict[str, object]:
@@ -101,6 +115,7 @@ class Report:
             "erased": self.erased,
             "spent": self.spent,
             "revoked": self.revoked,
+            "tokens_withdrawn": self.tokens,
             "damaged_objects": list(self.damaged),
         }
 
@@ -134,8 +149,16 @@ def restore(data: Path, sources: Sources, settings: Settings, clock: Clock, tell
         _load_rows(database, rows_path, tell)
         store = Store(data, settings, clock, database, place)
         report = _reconcile(store, signed, manifest, damaged, tell)
+        store.ledger.stops.catch_up(database)
+        # Only now: what the log itself says of grants was carried out in histories that
+        # these notes would call cut.
+        if sources.stops is not None:
+            store.ledger.stops.take_over(FilesystemStore(sources.stops))
     put_file(data / REPORT, json.dumps(report.told(), indent=1).encode() + b"\n")
     (data / RESTORING).unlink()
+    # Were the mark to come back after a power loss, the same command would begin anew
+    # and clear what was acknowledged since.
+    fsync_folder(str(data))
     return report
 
 
@@ -240,11 +263,11 @@ def _verified(
 def _claim(data: Path, settings: Settings, manifest: Manifest) -> None:
     """Mark the folder as half made; clear what a restore that was cut off left there."""
     place = database_place(data, settings)
-    where = place.database if isinstance(place, URL) else place.name
+    where = place.render_as_string() if isinstance(place, URL) else place.name
     mark = json.dumps({"origin": manifest.origin, "database": where}).encode() + b"\n"
     begun = data / RESTORING
     resumed = begun.is_file() and begun.read_bytes() == mark
-    if data.exists() and not resumed and (not data.is_dir() or any(data.iterdir())):
+    if data.exists() and not resumed and (not data.is_dir() or not _bare(data)):
         raise RestoreFolderTaken(path=str(data))
     if isinstance(place, URL):
         with closing(Database(place)) as database:
@@ -260,6 +283,12 @@ def _claim(data: Path, settings: Settings, manifest: Manifest) -> None:
     if not resumed and free < needed:
         raise BackupSpace(path=str(data), needed=needed // _MIB + 1, free=free // _MIB)
     put_file(begun, mark)
+    fsync_folder(str(data.parent))
+
+
+def _bare(data: Path) -> bool:
+    """Empty, but for a mark that was cut off while it was written."""
+    return not {path.name for path in data.iterdir()} - {f".{RESTORING}.new"}
 
 
 def _empty(database: Database, *, clear: bool) -> None:
@@ -322,12 +351,16 @@ def _reconcile(
     reader.refresh()
     at = store.clock.now()
     gone: list[str] = []
+    tokens: list[int] = []
 
     def work(tx: WriteTx) -> Adopted:
         gone.clear()
         adopted = adopt(tx, at, reader, signed, lambda done, total: tell("adopt", done, total))
         for ended in adopted.ended:
             gone.extend(honour(store.materials, tx, at, LOCAL, ended))
+        follow_log(tx, store.materials.catalogue)
+        # The log does not tell which tokens were withdrawn: none comes back to life.
+        tokens.append(store.credentials.revoke_all(tx, at))
         store.ledger.journal.publish(
             tx,
             at,
@@ -355,6 +388,7 @@ def _reconcile(
         rows_size=adopted.before,
         log_size=adopted.after,
         lost=tuple(adopted.lost),
+        tokens=tokens[-1],
         damaged=tuple(one for one in damaged if one not in set(gone)),
         **told,
     )

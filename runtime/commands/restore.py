@@ -43,6 +43,9 @@ def restore_store(
         for key in report.damaged:
             print(f"  内容损坏 damaged: objects/{key}")
         print(f"  明细 report: {data / REPORT}")
-        print("  请撤销备份后停用过的访问令牌，再运行 mianjiao fsck。")
-        print("  Withdraw tokens again that were withdrawn since; then run mianjiao fsck.")
+        print(
+            f"  已停用全部访问令牌，请重新签发。/ tokens withdrawn, all of them: {report.tokens}; "
+            "issue them anew"
+        )
+        print("  请运行 mianjiao fsck。/ run mianjiao fsck.")
     return 1 if report.lost or report.damaged else 0

@@ -20,8 +20,9 @@ from sqlalchemy import select
 
 from kernel.identifiers import citizen_check_character
 from kernel.ids import IdKind, new_id
-from kernel.principals import Role
+from kernel.principals import Capacity, Role
 from parties import HolderRef
+from parties.tables import credentials
 from runtime.app import build_app
 from runtime.demo import people
 from runtime.demo.server import SERVE
@@ -356,3 +357,24 @@ def window(server: Served) -> Window:
 def case(window: Window) -> str:
     """An open case at the real server. Nothing is to be added to it."""
     return window.opened()
+
+
+def issued_anew(store: Any, tokens: dict[str, str]) -> dict[str, str]:
+    """For whom the restore withdrew one: the same again."""
+    at = store.clock.now()
+    issued = {}
+    for name, secret in tokens.items():
+        with store.database.read() as tx:
+            digest = hashlib.sha256(secret.encode()).digest()
+            row = tx.one(select(credentials).where(credentials.c.secret_sha256 == digest))
+        assert row is not None
+        assert row["revoked_at"] is not None or row["expires_at"] < at
+        same = {name: row[name] for name in ("org", "unit", "officer", "person", "holder")}
+        same |= {"role": Role(row["role"])}
+        same |= {"capacity": None if row["capacity"] is None else Capacity(row["capacity"])}
+        _, issued[name] = store.database.write(
+            lambda tx, same=same: store.credentials.issue(
+                tx, at, expires_at=at + timedelta(days=1), **same
+            )
+        )
+    return issued
