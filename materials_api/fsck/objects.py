@@ -19,7 +19,7 @@ from materials_api.room import MaterialsRoom
 from materials_api.tables import cases, erasures, material_files, materials, uploads
 from storage.database import ReadTx
 from storage.database.prepared import Prepared
-from storage.errors import KeyMissing, ObjectMissing
+from storage.errors import KeyMissing, ObjectMissing, StoreAway
 from storage.objects import registry
 from storage.tables import objects
 
@@ -65,6 +65,7 @@ class ObjectCheck:
         self._room = room
         self._found = found
         self.waiting: list[Content] = []  # content of uploads, to be hashed
+        self._away: StoreAway | None = None
 
     def object(self, tx: ReadTx, row: Row) -> None:
         """One row of `objects` against the rows that refer to it.
@@ -114,7 +115,10 @@ class ObjectCheck:
         self._found.columns("upload_row", upload_id, wrong)
 
     def hash_all(self, contents: list[Content], progress: Progress) -> None:
-        """Read and hash everything; hashing leaves the interpreter's lock, so threads help."""
+        """Read and hash everything; hashing leaves the interpreter's lock, so threads help.
+
+        A store whose server goes away meanwhile is one problem, and ends it.
+        """
         done = 0
         with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
             for start in range(0, len(contents), PAGE):
@@ -123,6 +127,9 @@ class ObjectCheck:
                         self._found.problems.append(one)
                     done += 1
                     progress("objects", done, len(contents))
+                if self._away is not None:
+                    self._found.add("objects_not_read", "objects", self._away.code)
+                    return
 
     def _contradictions(self, row: Row, file: Row | None, upload: Row | None) -> list[str]:
         sealed_at = None if file is None else file["sealed_at"]
@@ -172,7 +179,13 @@ class ObjectCheck:
             self._found.add("object_kept", object_key)
 
     def _hash(self, content: Content) -> Problem | None:
-        found = self._differs(content)
+        if self._away is not None:
+            return None
+        try:
+            found = self._differs(content)
+        except StoreAway as error:
+            self._away = error
+            return None
         if found is not None and content.owner is None and not self._still_waits(content):
             return None  # used or swept meanwhile
         return found
@@ -187,6 +200,8 @@ class ObjectCheck:
                 return problem("object_owner", content.where)
             digests = objects_.rehash(ref, sm3=True)
             objects_.rehash_cipher(ref)
+        except StoreAway:
+            raise
         except (ObjectMissing, KeyMissing) as error:
             return problem("object_missing", content.where, error.code)
         except CodedError as error:
