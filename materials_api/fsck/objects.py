@@ -2,9 +2,8 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select
 
@@ -44,7 +43,9 @@ _UPLOAD = Prepared(
     select(uploads.c.created_at, uploads.c.used_at).where(uploads.c.object_key == bindparam("key"))
 )
 _OBJECT = Prepared(
-    select(objects.c.size, objects.c.claimed_by).where(objects.c.object_key == bindparam("key"))
+    select(objects.c.size, objects.c.claimed_by, objects.c.locked_until).where(
+        objects.c.object_key == bindparam("key")
+    )
 )
 
 
@@ -151,20 +152,19 @@ class ObjectCheck:
         return wrong if row["created_at"] == made else [*wrong, "created_at"]
 
     def _retention(self, row: Row, file: Row | None) -> list[str]:
-        """That the row says what the material's does; that the store locks what it says."""
-        store, locked = self._room.objects.store, row["locked_until"]
+        """That the row says what the material's does. Whether the store locks what it says
+        is asked where the bytes are read."""
+        locked = row["locked_until"]
         wrong = []
         if row["retain_until"] != (None if file is None else file["retain_until"]):
             wrong.append("retain_until")
-        if locked is None:
-            return wrong  # not yet, or never: a server of the store sees to it
-        if not store.locks or row["retain_until"] is None or locked > row["retain_until"]:
+        # Null: not yet, or never; whoever serves the store sees to it.
+        if locked is not None and (
+            not self._room.objects.store.locks
+            or row["retain_until"] is None
+            or locked > row["retain_until"]
+        ):
             wrong.append("locked_until")
-        elif row["wrapped_key"] is not None:
-            # Bytes that are not there are named where they are hashed.
-            with suppress(ObjectMissing):
-                if not store.retains(row["object_key"], locked):
-                    self._found.add("object_lock_short", row["object_key"])
         return wrong
 
     def _kept(self, object_key: str) -> None:
@@ -209,7 +209,13 @@ class ObjectCheck:
         expected = (content.size, content.sha256, content.sm3)
         if (digests.size, digests.sha256, digests.sm3) != expected:
             return problem("object_differs", content.where)
-        return None
+        return self._lock_short(content.object_key, stored["locked_until"])
+
+    def _lock_short(self, object_key: str, locked: datetime | None) -> Problem | None:
+        store = self._room.objects.store
+        if locked is None or not store.locks or store.retains(object_key, locked):
+            return None
+        return problem("object_lock_short", object_key)
 
     def _still_waits(self, content: Content) -> bool:
         with self._room.database.read() as tx:
