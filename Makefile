@@ -46,8 +46,9 @@ format: .venv/dev.stamp ## Put the code into ruff's form
 	@$(BIN)/ruff format .
 
 .PHONY: servers
-servers: ## Build the real servers that tests use into a cache of yours (some minutes, once)
+servers: ## Get the real servers that tests use into a cache of yours: MinIO (built, some minutes, once), a chain node
 	@scripts/servers/minio.sh
+	@scripts/servers/evm.sh
 
 DIR ?= .up
 .PHONY: up
@@ -58,6 +59,10 @@ up: .venv/dev.stamp servers ## The services of docker-compose.yml as plain proce
 .PHONY: bench
 bench: .venv/dev.stamp ## Measure the figures of the release, print a table, write JSON
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: soak
+soak: .venv/dev.stamp ## The long fault loops: seeds, kills, power cuts, flips (ARGS="--kills 100 --minutes 10")
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: docs
 docs: .venv/dev.stamp ## Write the generated parts of docs/ anew (lifecycle diagrams)

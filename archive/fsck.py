@@ -21,7 +21,7 @@ from license_service.tables import licenses
 from materials_api.tables import material_parties, uses
 from storage.database import ReadTx
 from storage.errors import KeyMissing, ObjectMissing
-from storage.objects import registry
+from storage.objects import SealedObjects, registry
 from storage.tables import objects
 
 _SENTENCES = {
@@ -121,7 +121,7 @@ def _check(room: ArchiveRoom, tx: ReadTx, export_id: str) -> list[Problem]:
         problems += _lines(tx, record)
     problems += _packages(tx, export)
     if export.object_key is not None:
-        problems += _check_package(room, tx, export_id, export.object_key)
+        problems += check_package(room.materials.objects, tx, export_id, export.object_key)
     return problems
 
 
@@ -210,15 +210,17 @@ def _packages(tx: ReadTx, export: Export) -> list[Problem]:
     return problems
 
 
-def _check_package(room: ArchiveRoom, tx: ReadTx, export_id: str, object_key: str) -> list[Problem]:
+def check_package(
+    objects_: SealedObjects, tx: ReadTx, export_id: str, object_key: str
+) -> list[Problem]:
+    """The bytes of one kept package, all of them."""
     where = f"{export_id} {object_key}"
     owner = tx.scalar(select(objects.c.claimed_by).where(objects.c.object_key == object_key))
     if owner != export_id:
         return [_problem("package_owner", where)]
     try:
         ref = registry.ref(tx, object_key)
-        room.materials.objects.rehash(ref)
-        room.materials.objects.rehash_cipher(ref)
+        objects_.rehash(ref, cipher=True)
     except (ObjectMissing, KeyMissing) as error:
         return [_problem("package_missing", where, error.code)]
     except CodedError as error:

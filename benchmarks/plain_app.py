@@ -19,7 +19,6 @@ _minio = Minio(
     Path(os.environ["PLAIN_SECRET_KEY_FILE"]).read_text(encoding="utf-8"),
     secure=False,
 )
-TABLE = "CREATE TABLE IF NOT EXISTS plain (id text PRIMARY KEY, size bigint NOT NULL)"
 _INSERT = text("INSERT INTO plain (id, size) VALUES (:id, :size)")
 
 app = FastAPI()

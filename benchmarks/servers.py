@@ -25,7 +25,6 @@ from benchmarks import verification
 from benchmarks.figures import Figure
 from benchmarks.ledger_core import appends, median
 from benchmarks.load import Load, request, run_each
-from benchmarks.plain_app import TABLE
 from benchmarks.stores import Served
 from kernel.ids import IdKind, new_id
 from runtime.demo import people
@@ -35,6 +34,7 @@ from runtime.store import create_store, open_store
 from scripts.up.services import Services
 
 SIZE = 100_000
+TABLE = "CREATE TABLE IF NOT EXISTS plain (id text PRIMARY KEY, size bigint NOT NULL)"
 CLIENTS = 8
 SECONDS = 12.0
 ROUNDS = 3

@@ -95,6 +95,24 @@ class QuorumNotMet(InvalidInput):
     en = "the policy's quorum {quorum} of witnesses is not met"
 
 
+class DemandsMalformed(InvalidInput):
+    code = "demands_malformed"
+    zh = "核验要求文件错误：{reason}"
+    en = "malformed file of demands: {reason}"
+
+
+class DemandsEmpty(InvalidInput):
+    code = "demands_empty"
+    zh = "核验要求文件没有提出任何要求"
+    en = "the file of demands demands nothing"
+
+
+class DemandUnmet(InvalidInput):
+    code = "demand_unmet"
+    zh = "缺少核验方要求的证据：{demand}"
+    en = "the evidence that the verifier demands is missing: {demand}"
+
+
 class FileNotInRecord(InvalidInput):
     code = "file_not_in_record"
     zh = "该文件不在所存证的记录中"
@@ -147,6 +165,12 @@ class RecordCorrupt(Corrupt):
     code = "record_corrupt"
     zh = "记录与存证不一致（{entry}）：{reason}"
     en = "the stored record {entry} does not match its log entry: {reason}"
+
+
+class HistoryCut(Corrupt):
+    code = "history_cut"
+    zh = "该对象的记录不完整（{entity}）"
+    en = "records of {entity} are missing: the log had more than the database has"
 
 
 class NotYetLogged(Unavailable):

@@ -40,6 +40,15 @@ class TreeCheck:
 
         `rows` are the leaves that the database has for the same indexes.
         """
+        entries, hashes = self.compare(number, rows)
+        self._grow(number, tile_width(self._size, 0, number), hashes, entries)
+        return entries
+
+    def compare(
+        self, number: int, rows: Sequence[bytes | None]
+    ) -> tuple[list[bytes | None], bytes]:
+        """The part of `bundle` that looks at these two alone, in any order: the entries
+        and their hashes, as far as two of the three witnesses agree."""
         width = tile_width(self._size, 0, number)
         bundled = self._stored_bundle(TilePath(None, number, width))
         tiled = self._stored_tile(TilePath(0, number, width))
@@ -69,8 +78,7 @@ class TreeCheck:
         if wrong_tile:
             where = TilePath(0, number, width).text
             self._add("tile_corrupt", where, f"{wrong_tile} hashes differ")
-        self._grow(number, width, bytes(hashes), entries)
-        return entries
+        return entries, bytes(hashes)
 
     def upper_tiles(self) -> None:
         """Compare the tiles above the lowest with the rebuilt hashes."""

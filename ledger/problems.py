@@ -55,6 +55,14 @@ _SENTENCES = {
         "已删除的记录又可读取",
         "a record that the log says was erased can be opened again",
     ),
+    "stop_not_noted": (
+        "停用记录未在数据库之外留痕",
+        "a record that stops something is not noted beside the database",
+    ),
+    "history_cut": (
+        "数据库之外留痕的停用记录，数据库中已不存在",
+        "a stop is noted whose record the database does not have",
+    ),
     "database_unreadable": ("数据库无法读取：{detail}", "the database cannot be read: {detail}"),
 }
 

@@ -1,6 +1,6 @@
 """The sequencer gives entries their place in the log and publishes signed checkpoints.
 
-One round: stage → bundles and tiles, write-once → read back and recompute the
+One round: stage → note stops → bundles and tiles, write-once → read back and recompute the
 root → sign → compare-and-swap the head → publish. Recovery is the same path: a
 round that was cut off anywhere is simply finished. Whatever goes wrong is
 fatal to this object: it stops with the reason, and a new one recovers.
@@ -36,6 +36,7 @@ from ledger.leaves import OPENED, PublicLeaf, parse_leaf
 from ledger.merkle import consistency_proof, tree_root, verify_consistency
 from ledger.notes import NoteSigner
 from ledger.reader import LogReader
+from ledger.stops import Stops, staged_stops
 from ledger.tiles import TilePath
 from ledger.tilestore import TileStore
 from storage.database import Database
@@ -57,6 +58,7 @@ class Sequencer:
         tiles: TileStore,
         signers: Sequence[NoteSigner],
         reader: LogReader,
+        stops: Stops,
         shard: str,
         memory: HeadMemory | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class Sequencer:
         self._tiles = tiles
         self._signers = signers
         self._reader = reader
+        self._stops = stops
         self._shard = shard
         self._memory = memory
         self._mutex = threading.Lock()
@@ -132,6 +135,7 @@ class Sequencer:
         self._head = self._database.write(lambda tx: heads.take_over(tx, at, head))
         if head.size:
             self._remember(head.checkpoint)
+        self._stops.catch_up(self._database)
         if behind:
             self._publish(head.checkpoint)
         return self._round(at) if head.staged_size > head.size else 0
@@ -229,6 +233,9 @@ class Sequencer:
                 return 0
         with self._database.read() as tx:
             leaves = heads.staged_leaves(tx, head)
+            stops = staged_stops(tx, head)
+        if stops:
+            self._stops.note(stops)
         grown = grow(self._tail, leaves)
         self._tiles.put(grown.blobs)
         root = self._read_back(grown)

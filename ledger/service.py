@@ -33,12 +33,14 @@ from ledger.reader import LogReader
 from ledger.receipts import build_receipt
 from ledger.records import OpenedRecord, Records
 from ledger.sequencer import Sequencer, reason_of
+from ledger.stops import Stops
 from ledger.tables import ledger_entries
 from ledger.tilestore import FolderShards, Shards, TileStore
 from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
-from storage.errors import StoreAway
+from storage.errors import StoreAway, StoreMissing
 from storage.keyvault import KeyVault
+from storage.objects import FilesystemStore, ObjectStore
 
 _SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
 _POLL = 0.2  # seconds between looks at the store when another process sequences
@@ -58,6 +60,7 @@ class Ledger:
         database: Database,
         vault: KeyVault,
         tiles: TileStore,
+        stops: ObjectStore,
         signers: Sequence[NoteSigner],
         lock: SequencerLock,
         clock: Clock,
@@ -73,12 +76,14 @@ class Ledger:
         self.key = signers[0].key
         self.clock = clock
         self.reader = LogReader(tiles, shard, self.key)
-        self.records = Records(vault, self.reader)
+        self.stops = Stops(stops, vault)
+        self.records = Records(vault, self.reader, self.stops)
         self.sequencer = Sequencer(
             database=database,
             tiles=tiles,
             signers=signers,
             reader=self.reader,
+            stops=self.stops,
             shard=shard,
             memory=memory,
         )
@@ -122,6 +127,7 @@ class Ledger:
             database=database,
             vault=vault,
             tiles=tiles,
+            stops=stops_store(directory),
             signers=[signer],
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
@@ -175,6 +181,7 @@ class Ledger:
             database=database,
             vault=vault,
             tiles=tiles,
+            stops=stops_store(directory),
             signers=[signer],
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
@@ -326,6 +333,15 @@ class Ledger:
 def log_path(directory: Path) -> Path:
     """Where the shards lie exactly as they are served, unless they lie in a bucket."""
     return directory / "log"
+
+
+def stops_store(directory: Path) -> FilesystemStore:
+    """Where stops are noted; made where a store is older than they are."""
+    folder = directory / "stops"
+    try:
+        return FilesystemStore(folder)
+    except StoreMissing:
+        return FilesystemStore(folder, create=True)
 
 
 def key_path(directory: Path, shard: str) -> Path:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.validators import Number
+from cyclopts import App, CycloptsError, Parameter, validators
 
 from kernel.errors import CodedError
 
@@ -25,18 +24,23 @@ log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log
 app.command(log_app)
 keys_app = App(name="keys", help="密钥轮换 / Rotate the key-encryption keys.")
 app.command(keys_app)
+anchor_app = App(name="anchor", help="上链存证 / Anchor the log on a chain.")
+app.command(anchor_app)
 
 Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
+Config = Annotated[
+    Path | None,
+    Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
+]
+Seconds = Annotated[
+    float, Parameter(name="--seconds", help="最多等待多少秒 / Wait at most this long.")
+]
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="输出一个 JSON 对象 / Print one JSON object.")
 ]
 
 
 Host = Annotated[str, Parameter(name="--host", help="监听地址 / Address.")]
-Config = Annotated[
-    Path | None,
-    Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
-]
 
 
 @app.command
@@ -72,7 +76,7 @@ def serve(
         int,
         Parameter(
             name="--workers",
-            validator=Number(gte=1, lte=64),
+            validator=validators.Number(gte=1, lte=64),
             help="共用端口的进程数 / Processes that share the port.",
         ),
     ] = 1,
@@ -164,6 +168,55 @@ def fsck(*, data: Data, json: Json = False) -> int:
     from runtime.commands.fsck import check_store
 
     return check_store(data, as_json=json)
+
+
+@app.command
+def scrub(
+    *,
+    data: Data,
+    jobs: Annotated[
+        int | None,
+        Parameter(
+            name="--jobs",
+            validator=validators.Number(gte=1),
+            help="进程数，默认为处理器数 / Processes; one for each processor if not given.",
+        ),
+    ] = None,
+    max_mb_per_second: Annotated[
+        float | None,
+        Parameter(
+            name="--max-mb-per-second",
+            validator=validators.Number(gt=0),
+            help="内容读取速度上限，合计 / Read content no faster than this, all together.",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None, Parameter(name="--ray", help="Ray 集群地址 / Address of a Ray cluster.")
+    ] = None,
+    restart: Annotated[
+        bool,
+        Parameter(
+            name="--restart",
+            negative="",
+            help="从头开始，不续做 / Begin anew instead of going on where the last one stopped.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """巡检全部内容与存证 / Re-hash every object, check every commitment; can be resumed.
+
+    Exit 0 clean, 1 with every problem named, 2 not done to the end.
+    """
+    from runtime.commands.scrub import scrub_store
+
+    return scrub_store(
+        data,
+        jobs=jobs,
+        max_mb_per_second=max_mb_per_second,
+        ray=ray,
+        restart=restart,
+        as_json=json,
+    )
 
 
 @app.command
@@ -280,8 +333,8 @@ def rotate(*, data: Data, json: Json = False) -> int:
     return rotate_keys(data, as_json=json)
 
 
-@keys_app.command
-def status(*, data: Data, json: Json = False) -> int:
+@keys_app.command(name="status")
+def keys_status(*, data: Data, json: Json = False) -> int:
     """查看密钥轮换状态 / Which epoch is in force, and what waits for the next rotation."""
     from runtime.commands.keys import show_keys
 
@@ -328,6 +381,46 @@ def consistency(
     from runtime.commands.log import print_consistency
 
     return print_consistency(data, old)
+
+
+@anchor_app.command
+def deploy(
+    *,
+    data: Data,
+    registrar: Annotated[
+        str, Parameter(name="--registrar", help="管理员（冷钥）地址 / Address of the cold key.")
+    ],
+    config: Config = None,
+    seconds: Seconds = 120.0,
+) -> int:
+    """建立合约 / Make the contract, once."""
+    from runtime.commands.anchor import make_contract
+
+    return make_contract(data, registrar, config, seconds)
+
+
+@anchor_app.command
+def once(*, data: Data, config: Config = None, seconds: Seconds = 120.0, json: Json = False) -> int:
+    """立即存证 / Anchor the newest checkpoint now. Exit 0 final, 1 not yet."""
+    from runtime.commands.anchor import anchor_once
+
+    return anchor_once(data, config, seconds, as_json=json)
+
+
+@anchor_app.command(name="status")
+def anchor_status(*, data: Data, config: Config = None, json: Json = False) -> int:
+    """进展 / How far the evidence got."""
+    from runtime.commands.anchor import print_status
+
+    return print_status(data, config, as_json=json)
+
+
+@anchor_app.command
+def demands(*, data: Data, config: Config = None) -> int:
+    """供核验方参考 / Print what a verifier needs to know of the chain (TOML)."""
+    from runtime.commands.anchor import print_demands
+
+    return print_demands(data, config)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

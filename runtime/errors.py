@@ -133,6 +133,12 @@ class WorkersFailing(Unavailable):
     en = "the worker processes do not stay (last exit status {status}); stopped, see above"
 
 
+class AddressUnreadable(InvalidInput):
+    code = "address_unreadable"
+    zh = "链上地址应写作 0x 加 40 位十六进制数"
+    en = "write an address of a chain as 0x and 40 hex digits"
+
+
 class AddressInUse(Unavailable):
     code = "address_in_use"
     zh = "{address} 已被占用；换一个端口：--port"
@@ -149,3 +155,27 @@ class CapacityWithoutHolder(InvalidInput):
     code = "capacity_without_holder_unreadable"
     zh = "代办须同时写明 --holder、--for 和 --capacity"
     en = "acting for another needs --holder, --for and --capacity together"
+
+
+class ScrubBusy(Conflict):
+    code = "scrub_busy"
+    zh = "另一次巡检正在进行"
+    en = "another scrub of this store is running"
+
+
+class ScrubStopped(Unavailable):
+    code = "scrub_stopped"
+    zh = "巡检未能完成（{reason}）；再次运行即从中断处继续"
+    en = "the scrub did not come to its end ({reason}); run it again and it goes on from there"
+
+
+class RayMissing(Unavailable):
+    code = "ray_missing"
+    zh = "指定了 --ray，但未安装 ray 扩展：pip install 'mianjiao[ray]'"
+    en = "--ray was given, but the extra is not installed: pip install 'mianjiao[ray]'"
+
+
+class RayUnreachable(Unavailable):
+    code = "ray_unreachable"
+    zh = "无法连接 Ray 集群 {address}"
+    en = "the Ray cluster at {address} cannot be reached"

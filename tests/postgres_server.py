@@ -6,6 +6,7 @@ tests run as root, which the server refuses, it runs as `nobody`.
 
 import atexit
 import os
+import random
 import shutil
 import signal
 import socket
@@ -105,8 +106,25 @@ class PostgresServer:
     def kill(self) -> None:
         """SIGKILL the whole server at once, as a power cut of its machine would."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        # The first process first: it must not get to see that its sessions end.
+        for process in (self._process.pid, *self.sessions()):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self._process.wait()
+
+    def sessions(self) -> list[int]:
+        """Its processes but the first: each leads a group of its own."""
+        assert self._process is not None
+        tasks = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        with suppress(FileNotFoundError):
+            return [int(one) for one in tasks.read_text().split()]
+        return []
+
+    def kill_session(self, rng: random.Random) -> None:
+        """SIGKILL one of its processes: the first ends all others, and recovers."""
+        for process in rng.sample(self.sessions(), 1):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
     def kill_postmaster(self) -> None:
         """SIGKILL its first process only; its sessions notice and end by themselves."""
@@ -117,14 +135,14 @@ class PostgresServer:
     def freeze(self, *, on: bool) -> None:
         """Stop (or let go on) all of its processes: it accepts, and never answers."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+        for process in (self._process.pid, *self.sessions()):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP if on else signal.SIGCONT)
 
     def close(self) -> None:
         """Stop it and remove its folder."""
         if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def tcp_url(self, database: str) -> URL:
@@ -137,6 +155,21 @@ class PostgresServer:
         query = {"host": str(self.folder), "port": str(self.port or 5432)}
         return URL.create("postgresql+psycopg", USER, database=database, query=query)
 
+    def plain_url(self, database: str) -> str:
+        """For `psycopg` itself."""
+        return _plain(self.url(database))
+
+    def wait(self) -> None:
+        """Until it answers, when it recovers by itself."""
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                return self.admin("SELECT 1")
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
     def admin(self, sql: str) -> None:
         _admin(self.url("postgres"), sql)
 
@@ -148,9 +181,12 @@ def _parent() -> str:
     return str(memory) if roomy else "/tmp"  # noqa: S108
 
 
+def _plain(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def _admin(url: URL, sql: str) -> None:
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True, connect_timeout=5) as connection:
+    with psycopg.connect(_plain(url), autocommit=True, connect_timeout=5) as connection:
         connection.execute(sql)  # type: ignore[call-overload]
 
 

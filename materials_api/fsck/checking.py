@@ -21,7 +21,7 @@ from ledger.records import OpenedRecord, Row
 from ledger.tables import ledger_entries
 from materials_api.fsck.cases import CaseCheck
 from materials_api.fsck.grants import GrantCheck
-from materials_api.fsck.objects import Content, ObjectCheck
+from materials_api.fsck.objects import Content, ObjectCheck, content_of
 from materials_api.fsck.retention import retention_of
 from materials_api.fsck.sentences import SENTENCES
 from materials_api.fsck.things import ThingCheck
@@ -175,19 +175,7 @@ class _MaterialCheck:
                 "media_type": file["media_type"],
             }
             wrong |= {f"files.{name}": None for name, value in told.items() if row[name] != value}
-            digests = file["digests"]
-            if not isinstance(digests, dict):
-                raise TypeError("digests")
-            self.contents.append(
-                Content(
-                    where=f"{first.entity}/{position} {row['object_key']}",
-                    owner=first.entity,
-                    object_key=row["object_key"],
-                    size=int(str(file["size"])),
-                    sha256=bytes.fromhex(str(digests["sha256"])),
-                    sm3=bytes.fromhex(str(digests["sm3"])),
-                )
-            )
+            self.contents.append(content_of(first, position, row["object_key"], file))
         return list(wrong)
 
     def _erased(self, tx: ReadTx, row: Row) -> None:

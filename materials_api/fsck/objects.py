@@ -1,25 +1,27 @@
 """The part of `fsck` for stored content: its rows, its uploads, and every byte of it."""
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select
 
+from kernel.canonical import JsonValue
 from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
 from ledger.fsck_reading import PAGE, Findings
 from ledger.problems import Problem, Progress
-from ledger.records import Row
+from ledger.records import OpenedRecord, Row
 from materials_api.back_files.rows import ORIGIN
 from materials_api.fsck.sentences import problem
 from materials_api.room import MaterialsRoom
 from materials_api.tables import cases, erasures, material_files, materials, uploads
-from storage.database import ReadTx
+from storage.database import Database, ReadTx
 from storage.database.prepared import Prepared
 from storage.errors import KeyMissing, ObjectMissing, StoreAway
-from storage.objects import registry
+from storage.objects import ObjectRef, SealedObjects, registry
 from storage.tables import objects
 
 _SWEPT = timedelta(days=2)  # by then a sweep has come by
@@ -61,9 +63,28 @@ class Content:
     sm3: bytes
 
 
+def content_of(
+    first: OpenedRecord, position: int, object_key: str, file: Mapping[str, JsonValue]
+) -> Content:
+    """What the material's first record says of its file at `position`. Raises `TypeError`,
+    `KeyError`, `ValueError` where it does not say it."""
+    digests = file["digests"]
+    if not isinstance(digests, dict):
+        raise TypeError("digests")
+    return Content(
+        where=f"{first.entity}/{position} {object_key}",
+        owner=first.entity,
+        object_key=object_key,
+        size=int(str(file["size"])),
+        sha256=bytes.fromhex(str(digests["sha256"])),
+        sm3=bytes.fromhex(str(digests["sm3"])),
+    )
+
+
 class ObjectCheck:
     def __init__(self, room: MaterialsRoom, found: Findings) -> None:
         self._room = room
+        self._reading = ContentCheck(room.database, room.objects)
         self._found = found
         self.waiting: list[Content] = []  # content of uploads, to be hashed
         self._away: StoreAway | None = None
@@ -123,7 +144,7 @@ class ObjectCheck:
         done = 0
         with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
             for start in range(0, len(contents), PAGE):
-                for one in pool.map(self._hash, contents[start : start + PAGE]):
+                for one in pool.map(self._read, contents[start : start + PAGE]):
                     if one is not None:
                         self._found.problems.append(one)
                     done += 1
@@ -131,6 +152,15 @@ class ObjectCheck:
                 if self._away is not None:
                     self._found.add("objects_not_read", "objects", self._away.code)
                     return
+
+    def _read(self, content: Content) -> Problem | None:
+        if self._away is not None:
+            return None
+        try:
+            return self._reading.problem(content)
+        except StoreAway as error:
+            self._away = error
+            return None
 
     def _contradictions(self, row: Row, file: Row | None, upload: Row | None) -> list[str]:
         sealed_at = None if file is None else file["sealed_at"]
@@ -178,28 +208,38 @@ class ObjectCheck:
         if locked is None or locked < self._room.clock.now() - _SWEPT:
             self._found.add("object_kept", object_key)
 
-    def _hash(self, content: Content) -> Problem | None:
-        if self._away is not None:
-            return None
-        try:
-            found = self._differs(content)
-        except StoreAway as error:
-            self._away = error
-            return None
+
+class ContentCheck:
+    """Reads content and compares it with what was recorded. Safe from many threads."""
+
+    def __init__(self, database: Database, objects_: SealedObjects) -> None:
+        self._database = database
+        self._objects = objects_
+
+    def problem(self, content: Content) -> Problem | None:
+        """Content and lock. `StoreAway`: nothing is known."""
+        found = self._differs(content) or self._lock_short(content)
         if found is not None and content.owner is None and not self._still_waits(content):
             return None  # used or swept meanwhile
         return found
 
-    def _differs(self, content: Content) -> Problem | None:
-        objects_ = self._room.objects
+    def ref(self, tx: ReadTx, content: Content) -> ObjectRef | Problem:
+        """What it takes to read the content, if its row is there and says whose it is."""
         try:
-            with self._room.database.read() as tx:
-                ref = registry.ref(tx, content.object_key)
-                stored = _OBJECT.one(tx, {"key": content.object_key})
-            if stored is None or stored["claimed_by"] != content.owner:
-                return problem("object_owner", content.where)
-            digests = objects_.rehash(ref, sm3=True)
-            objects_.rehash_cipher(ref)
+            ref = registry.ref(tx, content.object_key)
+            stored = _OBJECT.one(tx, {"key": content.object_key})
+        except (ObjectMissing, KeyMissing) as error:
+            return problem("object_missing", content.where, error.code)
+        except CodedError as error:
+            return problem("object_corrupt", content.where, error.code)
+        if stored is None or stored["claimed_by"] != content.owner:
+            return problem("object_owner", content.where)
+        return ref
+
+    def compare(self, content: Content, ref: ObjectRef) -> Problem | None:
+        """Read and hash; needs no transaction. `StoreAway`: nothing is known."""
+        try:
+            digests = self._objects.rehash(ref, sm3=True, cipher=True)
         except StoreAway:
             raise
         except (ObjectMissing, KeyMissing) as error:
@@ -209,15 +249,25 @@ class ObjectCheck:
         expected = (content.size, content.sha256, content.sm3)
         if (digests.size, digests.sha256, digests.sm3) != expected:
             return problem("object_differs", content.where)
-        return self._lock_short(content.object_key, stored["locked_until"])
+        return None
 
-    def _lock_short(self, object_key: str, locked: datetime | None) -> Problem | None:
-        store = self._room.objects.store
-        if locked is None or not store.locks or store.retains(object_key, locked):
+    def _differs(self, content: Content) -> Problem | None:
+        with self._database.read() as tx:
+            ref = self.ref(tx, content)
+        return ref if isinstance(ref, Problem) else self.compare(content, ref)
+
+    def _lock_short(self, content: Content) -> Problem | None:
+        store = self._objects.store
+        if not store.locks:
             return None
-        return problem("object_lock_short", object_key)
+        with self._database.read() as tx:
+            row = _OBJECT.one(tx, {"key": content.object_key})
+        locked: datetime | None = None if row is None else row["locked_until"]
+        if locked is None or store.retains(content.object_key, locked):
+            return None
+        return problem("object_lock_short", content.object_key)
 
     def _still_waits(self, content: Content) -> bool:
-        with self._room.database.read() as tx:
+        with self._database.read() as tx:
             rows = _UPLOAD.all(tx, {"key": content.object_key})
         return any(row["used_at"] is None for row in rows)

@@ -203,7 +203,7 @@ def open_grant(room: MaterialsRoom, tx: ReadTx, grant_id: str, *, lock: bool = F
     row = tx.one(_LOCKED if lock else _BY_ID, {"grant": grant_id})
     if row is None:
         raise GrantUnknown()
-    grant, agrees = read_grant(row, room.ledger.records.latest(tx, grant_id))
+    grant, agrees = read_grant(row, room.ledger.records.only_stop(tx, grant_id))
     if not agrees:
         raise RecordMismatch(entity=grant_id)
     return grant

@@ -5,7 +5,7 @@ its own; the data key is returned wrapped, and only the database keeps it.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from storage.errors import ObjectCorrupt
 from storage.keyvault import KeyVault
@@ -72,6 +72,12 @@ class SealedObjects:
         `KeyMissing`, and `ObjectCorrupt` for a wrong length or key; a damaged
         chunk raises when it is reached.
         """
+        return self._read(ref, start, stop, _unseen)
+
+    def _read(
+        self, ref: ObjectRef, start: int, stop: int | None, seen: Callable[[bytes], object]
+    ) -> Iterator[bytes]:
+        """`read`; `seen` gets every stored byte that it reads, in their order."""
         end = ref.size if stop is None else min(stop, ref.size)
         if not 0 <= start <= end:
             raise ValueError("a range has 0 <= start <= stop and starts within the object")
@@ -80,6 +86,7 @@ class SealedObjects:
         if self.store.size(ref.object_key) != ref.cipher_size:
             raise ObjectCorrupt(part="length")
         header = b"".join(self.store.read(ref.object_key, 0, HEADER_BYTES))
+        seen(header)
         decryptor = ChunkDecryptor(*self._key(ref), header)
         first = start // CHUNK_BYTES
         # The last chunk proves the length, even when it is empty.
@@ -89,23 +96,30 @@ class SealedObjects:
             HEADER_BYTES + first * SEALED_CHUNK_BYTES,
             min(HEADER_BYTES + (last + 1) * SEALED_CHUNK_BYTES, ref.cipher_size),
         )
-        opened = _opened(decryptor, stored, first)
+        opened = _opened(decryptor, _tapped(stored, seen), first)
         return _cut(opened, start - first * CHUNK_BYTES, end - start)
 
-    def rehash(self, ref: ObjectRef, *, sm3: bool = False) -> Digests:
+    def rehash(self, ref: ObjectRef, *, sm3: bool = False, cipher: bool = False) -> Digests:
         """Read, decrypt and hash the whole content; the caller compares the digests.
 
-        `ObjectMissing`, `KeyMissing`, `ObjectCorrupt` as in `read`.
+        With `cipher` the stored bytes are compared with their own digest, in the same
+        read. `ObjectMissing`, `KeyMissing`, `ObjectCorrupt` as in `read`.
         """
+        stored = hashlib.sha256() if cipher else None
+        seen = stored.update if stored else _unseen
         if ref.cipher_size <= _WHOLE_BYTES:
-            return self._rehash_whole(ref, with_sm3=sm3)
-        sha256 = hashlib.sha256()
-        beside = Sm3Thread() if sm3 else None
-        for block in self.read(ref):
-            if beside:
-                beside.update(block)
-            sha256.update(block)
-        return Digests(ref.size, sha256.digest(), beside.digest() if beside else None)
+            digests = self._rehash_whole(ref, seen, with_sm3=sm3)
+        else:
+            sha256 = hashlib.sha256()
+            beside = Sm3Thread() if sm3 else None
+            for block in self._read(ref, 0, None, seen):
+                if beside:
+                    beside.update(block)
+                sha256.update(block)
+            digests = Digests(ref.size, sha256.digest(), beside.digest() if beside else None)
+        if stored and stored.digest() != ref.cipher_sha256:
+            raise ObjectCorrupt(part="ciphertext")
+        return digests
 
     def rehash_cipher(self, ref: ObjectRef) -> None:
         """Compare the stored bytes with their digest, without keys: `ObjectMissing`,
@@ -118,11 +132,14 @@ class SealedObjects:
         if size != ref.cipher_size or digest.digest() != ref.cipher_sha256:
             raise ObjectCorrupt(part="ciphertext")
 
-    def _rehash_whole(self, ref: ObjectRef, *, with_sm3: bool) -> Digests:
+    def _rehash_whole(
+        self, ref: ObjectRef, seen: Callable[[bytes], object], *, with_sm3: bool
+    ) -> Digests:
         # The hot path of a verification: one read of the file, one buffer.
         stored = b"".join(self.store.read(ref.object_key, 0, ref.cipher_size + 1))
         if len(stored) != ref.cipher_size:
             raise ObjectCorrupt(part="length")
+        seen(stored)
         plain = open_whole(*self._key(ref), stored)
         if len(plain) != ref.size:
             raise ObjectCorrupt(part="row")
@@ -133,6 +150,16 @@ class SealedObjects:
         """The data key and the context it is used in."""
         context = ref.object_key.encode()
         return self._vault.unwrap(ref.wrapped_key, context), context
+
+
+def _unseen(_stored: bytes) -> None:
+    """For reads whose stored bytes nobody else looks at."""
+
+
+def _tapped(stored: Iterator[bytes], seen: Callable[[bytes], object]) -> Iterator[bytes]:
+    for block in stored:
+        seen(block)
+        yield block
 
 
 def _opened(decryptor: ChunkDecryptor, stored: Iterator[bytes], chunk: int) -> Iterator[bytes]:
