@@ -3,9 +3,8 @@
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select
 
@@ -21,7 +20,7 @@ from materials_api.room import MaterialsRoom
 from materials_api.tables import cases, erasures, material_files, materials, uploads
 from storage.database import Database, ReadTx
 from storage.database.prepared import Prepared
-from storage.errors import KeyMissing, ObjectMissing
+from storage.errors import KeyMissing, ObjectMissing, StoreAway
 from storage.objects import ObjectRef, SealedObjects, registry
 from storage.tables import objects
 
@@ -46,7 +45,9 @@ _UPLOAD = Prepared(
     select(uploads.c.created_at, uploads.c.used_at).where(uploads.c.object_key == bindparam("key"))
 )
 _OBJECT = Prepared(
-    select(objects.c.size, objects.c.claimed_by).where(objects.c.object_key == bindparam("key"))
+    select(objects.c.size, objects.c.claimed_by, objects.c.locked_until).where(
+        objects.c.object_key == bindparam("key")
+    )
 )
 
 
@@ -86,6 +87,7 @@ class ObjectCheck:
         self._reading = ContentCheck(room.database, room.objects)
         self._found = found
         self.waiting: list[Content] = []  # content of uploads, to be hashed
+        self._away: StoreAway | None = None
 
     def object(self, tx: ReadTx, row: Row) -> None:
         """One row of `objects` against the rows that refer to it.
@@ -135,15 +137,30 @@ class ObjectCheck:
         self._found.columns("upload_row", upload_id, wrong)
 
     def hash_all(self, contents: list[Content], progress: Progress) -> None:
-        """Read and hash everything; hashing leaves the interpreter's lock, so threads help."""
+        """Read and hash everything; hashing leaves the interpreter's lock, so threads help.
+
+        A store whose server goes away meanwhile is one problem, and ends it.
+        """
         done = 0
         with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
             for start in range(0, len(contents), PAGE):
-                for one in pool.map(self._reading.problem, contents[start : start + PAGE]):
+                for one in pool.map(self._read, contents[start : start + PAGE]):
                     if one is not None:
                         self._found.problems.append(one)
                     done += 1
                     progress("objects", done, len(contents))
+                if self._away is not None:
+                    self._found.add("objects_not_read", "objects", self._away.code)
+                    return
+
+    def _read(self, content: Content) -> Problem | None:
+        if self._away is not None:
+            return None
+        try:
+            return self._reading.problem(content)
+        except StoreAway as error:
+            self._away = error
+            return None
 
     def _contradictions(self, row: Row, file: Row | None, upload: Row | None) -> list[str]:
         sealed_at = None if file is None else file["sealed_at"]
@@ -165,20 +182,19 @@ class ObjectCheck:
         return wrong if row["created_at"] == made else [*wrong, "created_at"]
 
     def _retention(self, row: Row, file: Row | None) -> list[str]:
-        """That the row says what the material's does; that the store locks what it says."""
-        store, locked = self._room.objects.store, row["locked_until"]
+        """That the row says what the material's does. Whether the store locks what it says
+        is asked where the bytes are read."""
+        locked = row["locked_until"]
         wrong = []
         if row["retain_until"] != (None if file is None else file["retain_until"]):
             wrong.append("retain_until")
-        if locked is None:
-            return wrong  # not yet, or never: a server of the store sees to it
-        if not store.locks or row["retain_until"] is None or locked > row["retain_until"]:
+        # Null: not yet, or never; whoever serves the store sees to it.
+        if locked is not None and (
+            not self._room.objects.store.locks
+            or row["retain_until"] is None
+            or locked > row["retain_until"]
+        ):
             wrong.append("locked_until")
-        elif row["wrapped_key"] is not None:
-            # Bytes that are not there are named where they are hashed.
-            with suppress(ObjectMissing):
-                if not store.retains(row["object_key"], locked):
-                    self._found.add("object_lock_short", row["object_key"])
         return wrong
 
     def _kept(self, object_key: str) -> None:
@@ -201,7 +217,8 @@ class ContentCheck:
         self._objects = objects_
 
     def problem(self, content: Content) -> Problem | None:
-        found = self._differs(content)
+        """Content and lock. `StoreAway`: nothing is known."""
+        found = self._differs(content) or self._lock_short(content)
         if found is not None and content.owner is None and not self._still_waits(content):
             return None  # used or swept meanwhile
         return found
@@ -220,9 +237,11 @@ class ContentCheck:
         return ref
 
     def compare(self, content: Content, ref: ObjectRef) -> Problem | None:
-        """Read and hash; needs no transaction."""
+        """Read and hash; needs no transaction. `StoreAway`: nothing is known."""
         try:
             digests = self._objects.rehash(ref, sm3=True, cipher=True)
+        except StoreAway:
+            raise
         except (ObjectMissing, KeyMissing) as error:
             return problem("object_missing", content.where, error.code)
         except CodedError as error:
@@ -236,6 +255,17 @@ class ContentCheck:
         with self._database.read() as tx:
             ref = self.ref(tx, content)
         return ref if isinstance(ref, Problem) else self.compare(content, ref)
+
+    def _lock_short(self, content: Content) -> Problem | None:
+        store = self._objects.store
+        if not store.locks:
+            return None
+        with self._database.read() as tx:
+            row = _OBJECT.one(tx, {"key": content.object_key})
+        locked: datetime | None = None if row is None else row["locked_until"]
+        if locked is None or store.retains(content.object_key, locked):
+            return None
+        return problem("object_lock_short", content.object_key)
 
     def _still_waits(self, content: Content) -> bool:
         with self._database.read() as tx:

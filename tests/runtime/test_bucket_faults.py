@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from ledger.tiles import TilePath, tile_width
+from materials_api.fsck.checking import fsck as check_materials
 from materials_api.materials.retention import FOREVER
 from materials_api.tables import material_files, materials
 from runtime.app import build_app
@@ -176,6 +177,27 @@ def test_an_object_that_is_gone_is_named(place: Place, ids: dict[str, str]) -> N
     place.bucket.remove(name)
     assert {code for code, _ in place.problems()} == {"object_missing"}
     place.bucket.put_new(name, data)
+    assert place.problems() == set()
+
+
+def test_a_server_that_goes_away_is_no_damage_to_what_it_holds(
+    place: Place, ids: dict[str, str]
+) -> None:
+    with open_store(place.played.data) as store:
+        stopped: list[str] = []
+
+        def stop(what: str, done: int, total: int) -> None:
+            """Once all rows were looked at, and before any content is."""
+            if what == "materials" and done == total and not stopped:
+                place.server.stop()
+                stopped.append(what)
+
+        try:
+            found = check_materials(store.materials, stop)
+        finally:
+            place.server.start()
+    assert stopped
+    assert [one.code for one in found] == ["objects_not_read"]
     assert place.problems() == set()
 
 

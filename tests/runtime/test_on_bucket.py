@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -57,6 +59,12 @@ def test_a_store_is_made_and_found_in_the_bucket(bucket: Bucket, tmp_path: Path)
     assert other.stderr.rstrip().endswith("[bucket_taken]")
     assert not (tmp_path / "other").exists()
     assert names(bucket) == before
+
+
+def test_without_a_bucket_its_package_is_not_loaded() -> None:
+    code = "import sys, runtime.store, runtime.serving; print('minio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_story_is_played_in_a_bucket(bucket: Bucket, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from storage.database import Database
 from storage.errors import ImmutableConflict, ObjectMissing, ObjectRetained, StorageFailed
 from storage.objects import SealedObjects, registry
-from storage.objects.bucket_store import PART_BYTES, BucketStore
+from storage.objects.bucket_store import PART_BYTES, BucketStore, object_name
 from storage.objects.erasure import finish_erasures
 from storage.objects.port import new_object_key
 from storage.objects.sweep import Swept, sweep
@@ -269,6 +269,22 @@ def test_erasing_under_a_lock_destroys_the_key_and_leaves_ciphertext_until_it_en
     with pytest.raises(ObjectMissing):
         bucket_store.read(key)
     assert swept() == Swept(0, 0, 0, 0, 0)
+
+
+def test_what_was_put_on_top_is_not_what_is_locked(
+    bucket: Bucket, bucket_store: BucketStore
+) -> None:
+    key = new_object_key()
+    name = object_name(key)
+    put(bucket_store, key, b"ours")
+    bucket.overwrite(name, b"theirs")
+    until = datetime.now(UTC) + timedelta(hours=1)
+    bucket_store.retain(key, until)
+    assert bucket_store.retains(key, until)
+    with pytest.raises(ObjectRetained):
+        bucket_store.delete(key)
+    assert get(bucket_store, key) == b"ours"
+    assert list(bucket_store.strangers()) == []
 
 
 def test_unclaimed_objects_under_a_lock_wait_as_well(
