@@ -43,6 +43,7 @@ from runtime.errors import ClockBehind, StoreExists, StoreMissing
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.queue_state import queue_state, signed_at
+from runtime.scrub.progress import load
 from runtime.settings import Settings, data_path, read_settings
 from runtime.timed_objects import TimedObjects
 from runtime.tracing import open_tracing
@@ -200,6 +201,7 @@ class Store:
         self.database.write(lambda tx: lapse_overdue(self.materials, tx, at))
         forget_stale(self.archive, at)
         continue_erasures(self.materials, at)
+        self._tell_of_scrub()
         sweep(
             self.database,
             self.object_store,
@@ -240,6 +242,14 @@ class Store:
                 at=queue.signed_at,
             ),
         )
+
+    def _tell_of_scrub(self) -> None:
+        """A scrub is a process of its own, which nobody scrapes."""
+        last = load(self.data)
+        if last is not None:
+            self.observing.metrics.scrub_problems.set(len(last.problems))
+            if last.finished is not None:
+                self.observing.metrics.scrub_finished.set(last.finished)
 
     def _sweep_often(self) -> None:
         while True:
