@@ -49,9 +49,19 @@ format: .venv/dev.stamp ## Put the code into ruff's form
 servers: ## Build the real servers that tests use into a cache of yours (some minutes, once)
 	@scripts/servers/minio.sh
 
+DIR ?= .up
+.PHONY: up
+up: PORT = 8080
+up: .venv/dev.stamp servers ## The services of docker-compose.yml as plain processes on loopback (DIR=, PORT=)
+	@exec $(BIN)/python -m scripts.up --dir '$(DIR)' --port '$(PORT)'
+
 .PHONY: bench
 bench: .venv/dev.stamp ## Measure the figures of the release, print a table, write JSON
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: soak
+soak: .venv/dev.stamp ## The long fault loops: seeds, kills, power cuts, flips (ARGS="--kills 100 --minutes 10")
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: docs
 docs: .venv/dev.stamp ## Write the generated parts of docs/ anew (lifecycle diagrams)

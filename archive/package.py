@@ -119,7 +119,7 @@ def export_to_store(
         stored = rooms.objects.put(_packed(built), limit=2 * room.package_bytes)
 
         def work(tx: WriteTx) -> Export:
-            registry.add(tx, built.at, stored)
+            registry.add(tx, built.at, rooms.vault, stored)
             registry.claim(tx, stored.object_key, built.export_id)
             return record_export(room, tx, principal, built, object_key=stored.object_key)
 

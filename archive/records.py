@@ -211,7 +211,7 @@ def forget_stale(room: ArchiveRoom, at: datetime) -> int:
         count = 0
         for export in _kept(tx):
             if export.object_key is not None and is_stale(room, tx, at, export):
-                registry.erase(tx, at, export.object_key)
+                registry.erase(tx, at, room.materials.vault, export.object_key)
                 tx.execute(
                     update(exports)
                     .where(exports.c.export_id == export.export_id)

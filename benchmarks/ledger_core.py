@@ -69,24 +69,28 @@ def durable(scratch: Path, batches: int = BATCHES, size: int = BATCH) -> float:
     """
     settle()
     with_ledger = _Store(scratch / "durable")
-    log, clock = with_ledger.ledger, with_ledger.clock
+    with_ledger.ledger.start()
+    rate = appends(with_ledger.ledger, batches, size)
+    with_ledger.close()
+    return rate
+
+
+def appends(log: Ledger, batches: int, size: int) -> float:
+    """Entries a second through a log that was started."""
     bodies = [_batch(size) for _ in range(batches)]
-    log.start()
     begun = time.perf_counter()
     pending = None
     for rows in bodies:
-        sealed = log.journal.seal(clock.now(), rows)
+        sealed = log.journal.seal(log.clock.now(), rows)
         if pending is not None:
             pending.result()
-        pending = with_ledger.database.submit(_writing(log, sealed))
+        pending = log.database.submit(_writing(log, sealed))
     if pending is None:
         raise ValueError("no batches")
     last = pending.result()[-1]
     if not log.wait_for(last.entry_id, 120):
         raise RuntimeError("the log did not publish")
-    seconds = time.perf_counter() - begun
-    with_ledger.close()
-    return batches * size / seconds
+    return batches * size / (time.perf_counter() - begun)
 
 
 def tree_build(count: int = 256 * 400) -> list[Figure]:

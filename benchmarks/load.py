@@ -8,14 +8,15 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests per second, latency percentiles in milliseconds, and failures."""
+    """Answers, how many a second, latency percentiles in milliseconds, and failures."""
 
+    count: int
     rate: float
     p50: float
     p99: float
@@ -36,30 +37,45 @@ async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data
 
 
 async def _client(
-    port: int, requests: Sequence[bytes], seconds: float, expect: int, latencies: list[float]
+    port: int,
+    make: Callable[[int], bytes],
+    seconds: float,
+    expect: int,
+    pause: float,
+    latencies: list[float],
 ) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
     failures = 0
-    end = time.perf_counter() + seconds
+    start = time.perf_counter()
     number = 0
-    while (began := time.perf_counter()) < end:
-        status = await _send(reader, writer, requests[number % len(requests)])
-        latencies.append(time.perf_counter() - began)
+    while (now := time.perf_counter()) < start + seconds:
+        # What is late is sent at once, and its waiting counts: as with people at windows.
+        due = start + number * pause if pause else now
+        if due > now:
+            await asyncio.sleep(due - now)
+        status = await _send(reader, writer, make(number))
+        latencies.append(time.perf_counter() - due)
         failures += status != expect
         number += 1
     writer.close()
     return failures
 
 
-async def _run(port: int, clients: list[list[bytes]], seconds: float, expect: int) -> Load:
+async def _run(
+    targets: Sequence[tuple[int, Callable[[int], bytes]]],
+    seconds: float,
+    expect: int,
+    pause: float,
+) -> Load:
     latencies: list[float] = []
     began = time.perf_counter()
     failures = await asyncio.gather(
-        *(_client(port, requests, seconds, expect, latencies) for requests in clients)
+        *(_client(port, make, seconds, expect, pause, latencies) for port, make in targets)
     )
     elapsed = time.perf_counter() - began
     ordered = sorted(latencies)
     return Load(
+        len(ordered),
         len(ordered) / elapsed,
         1000 * ordered[len(ordered) // 2],
         1000 * ordered[int(len(ordered) * 0.99)],
@@ -67,18 +83,42 @@ async def _run(port: int, clients: list[list[bytes]], seconds: float, expect: in
     )
 
 
+def run_each(
+    targets: Sequence[tuple[int, Callable[[int], bytes]]],
+    seconds: float,
+    expect: int = 200,
+    pause: float = 0.0,
+) -> Load:
+    """One client per target, `(port, request by number)`, for `seconds`; with a `pause`
+    between two requests of a client, or as fast as they are answered."""
+    return asyncio.run(_run(targets, seconds, expect, pause))
+
+
 def run(port: int, clients: list[list[bytes]], seconds: float, expect: int = 200) -> Load:
     """Each client repeats its requests for `seconds`."""
-    return asyncio.run(_run(port, clients, seconds, expect))
+    return run_each([(port, _repeating(requests)) for requests in clients], seconds, expect)
 
 
-def request(method: str, path: str, token: str | None = None, body: bytes = b"") -> bytes:
+def _repeating(requests: list[bytes]) -> Callable[[int], bytes]:
+    return lambda number: requests[number % len(requests)]
+
+
+def request(
+    method: str,
+    path: str,
+    token: str | None = None,
+    body: bytes = b"",
+    media_type: str = "application/json",
+    **headers: str,
+) -> bytes:
     """One HTTP/1.1 request, ready to be sent again and again."""
     head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\n"
     if token is not None:
         head += f"Authorization: Bearer {token}\r\n"
     if body:
-        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        head += f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n"
+    for name, value in headers.items():
+        head += f"{name.replace('_', '-')}: {value}\r\n"
     return head.encode() + b"\r\n" + body
 
 

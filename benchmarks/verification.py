@@ -21,7 +21,7 @@ SECONDS = 8.0
 def measure(served: Served, scratch: Path) -> list[Figure]:
     """The same load generator asks both; it has a process of its own."""
     port = int(urlsplit(served.url).port or 0)
-    verify = json.dumps(_prepare(served, scratch))
+    verify = json.dumps(prepare(served, scratch))
     trivial = json.dumps({"method": "GET", "path": "/health/live"})
     _load(port, verify, 2.0, 201)  # warm
     first = _load(port, trivial, SECONDS, 200)
@@ -39,7 +39,7 @@ def measure(served: Served, scratch: Path) -> list[Figure]:
     ]
 
 
-def _prepare(served: Served, scratch: Path) -> dict[str, str]:
+def prepare(served: Served, scratch: Path) -> dict[str, str]:
     """An approved material of 20 KB, and a case whose holder authorised its reuse."""
     callers = clients(served.url, served.identities, lambda _: None)
     stage = Stage(callers, Papers(scratch / "papers"), served.data, lambda _: None)

@@ -1,7 +1,7 @@
 """A shard of the log in a bucket: tiles that never change, and one checkpoint."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from ledger.errors import LogExists, LogMissing, TileCorrupt, TileMissing
@@ -10,7 +10,28 @@ from ledger.tilestore import CHECKPOINT, check_monotone
 from storage.errors import ImmutableConflict, ObjectMissing, StorageFailed
 from storage.s3.bucket import Blob, Bucket
 
+ROOT = "log/"
 _TRIES = 8  # of replacing a checkpoint that others replace at the same time
+
+
+class BucketShards:
+    """`Shards` under `log/` of a bucket."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def create(self, shard: str) -> "BucketTiles":
+        return BucketTiles.create(self._bucket, shard)
+
+    def open(self, shard: str) -> "BucketTiles":
+        return BucketTiles(self._bucket, shard)
+
+    def strangers(self, shards: Collection[str]) -> Iterator[str]:
+        born = {_born(shard) for shard in shards}
+        roots = tuple(map(_root, shards))
+        for name, _ in self._bucket.names(ROOT):
+            if name not in born and not name.startswith(roots):
+                yield name.removeprefix(ROOT)
 
 
 class BucketTiles:
@@ -44,6 +65,10 @@ class BucketTiles:
     def get(self, path: TilePath) -> bytes:
         limit = MAX_BUNDLE_BYTES if path.level is None else FULL_TILE_BYTES
         return self._read(path.text, limit).data
+
+    def get_many(self, paths: Iterable[TilePath]) -> dict[TilePath, bytes]:
+        wanted = list(paths)
+        return dict(zip(wanted, self._bucket.in_parallel(self.get, wanted), strict=True))
 
     def publish(self, checkpoint: bytes) -> None:
         for _ in range(_TRIES):
@@ -108,9 +133,9 @@ class BucketTiles:
 
 
 def _root(shard: str) -> str:
-    return f"log/{shard}/"
+    return f"{ROOT}{shard}/"
 
 
 def _born(shard: str) -> str:
     """Beside the log's names, which hold nothing but what is served."""
-    return f"log/{shard}.born"
+    return f"{ROOT}{shard}.born"

@@ -149,6 +149,12 @@ class RecordCorrupt(Corrupt):
     en = "the stored record {entry} does not match its log entry: {reason}"
 
 
+class HistoryCut(Corrupt):
+    code = "history_cut"
+    zh = "该对象的记录不完整（{entity}）"
+    en = "records of {entity} are missing: the log had more than the database has"
+
+
 class NotYetLogged(Unavailable):
     code = "not_yet_logged"
     zh = "存证补全中，请稍后再取"
@@ -237,6 +243,42 @@ class DatabaseOlderThanLog(Unavailable):
         "the database (size {database}) is older than the published log (size {published}): "
         "nothing is signed until it is restored"
     )
+
+
+class HeadOlderThanRemembered(Unavailable):
+    code = "head_older_than_remembered"
+    zh = (
+        "数据库与日志（{database}）都早于 {path} 记住的日志头（{remembered}），拒绝签名；"
+        "请用最新日志运行 mianjiao restore"
+    )
+    en = (
+        "database and log (size {database}) are both older than the head that {path} remembers "
+        "(size {remembered}): nothing is signed; run mianjiao restore with the newest log"
+    )
+
+
+class HighWaterMissing(Unavailable):
+    code = "high_water_missing"
+    zh = (
+        "找不到记住日志头的文件 {path}，拒绝签名；请检查其磁盘，"
+        "确认数据未被回退后运行 mianjiao log remember"
+    )
+    en = (
+        "the file that remembers the head, {path}, is not there: nothing is signed; check its "
+        "disk, or, once sure that nothing was rolled back, run mianjiao log remember"
+    )
+
+
+class HighWaterInvalid(Unavailable):
+    code = "high_water_invalid"
+    zh = "记住日志头的文件 {path} 不是本日志签名的检查点，拒绝签名"
+    en = "{path} holds no checkpoint that this log signed: nothing is signed"
+
+
+class HighWaterExists(Conflict):
+    code = "high_water_exists"
+    zh = "{path} 已存在，不会覆盖；它可能属于另一存储"
+    en = "{path} is there already and is not replaced; it may be another store's"
 
 
 class LogDiverged(Unavailable):

@@ -17,6 +17,7 @@ from ledger.heads import Head
 from ledger.merkle import TILE_WIDTH
 from ledger.problems import Problem, Progress, quiet
 from ledger.service import Ledger
+from ledger.stops import placed_stops
 
 HEAD = "ledger_heads"
 CHECKPOINT = "checkpoint"
@@ -51,6 +52,7 @@ def fsck(ledger: Ledger, progress: Progress = quiet) -> list[Problem]:
     tree.strangers(beyond, grown if grown > head.staged_size else head.size)
     problems += tree.problems
     problems += rows.problems
+    _check_stops(ledger, head.size, problems)
     if tree.root(head.size) != head.root:
         problems.append(Problem.of("root_mismatch", HEAD))
     if (
@@ -87,6 +89,22 @@ def _check_head(ledger: Ledger, head: Head, problems: list[Problem]) -> None:
         problems.append(Problem.of("head_invalid", HEAD, "the row and its checkpoint differ"))
     if head.staged_size < head.size:
         problems.append(Problem.of("head_invalid", HEAD, "staged_size"))
+
+
+def _check_stops(ledger: Ledger, size: int, problems: list[Problem]) -> None:
+    """Each stop below `size` is noted, and nothing else is."""
+    stored = ledger.stops.stored()  # before the rows, which then know all of them
+    try:
+        with ledger.database.read() as tx:
+            placed = placed_stops(tx)
+    except (SQLAlchemyError, CodedError, ValueError, TypeError):
+        return  # the rows are named by RowCheck
+    for entry, index, stop in placed:
+        if index < size and ledger.stops.key(stop) not in stored:
+            problems.append(Problem.of("stop_not_noted", entry))
+    known = ledger.stops.keys_of(stop for _, _, stop in placed)
+    for key in sorted(stored - known):
+        problems.append(Problem.of("history_cut", f"stops/{key}"))
 
 
 def _staged(ledger: Ledger, head: Head, tree: TreeCheck) -> dict[str, bytes]:

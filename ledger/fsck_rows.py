@@ -12,7 +12,7 @@ from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
 from ledger.errors import RecordCorrupt, RecordErased
 from ledger.heads import Head, load
-from ledger.leaves import ENDED
+from ledger.leaves import ENDED, LOST
 from ledger.merkle import TILE_WIDTH
 from ledger.problems import Problem
 from ledger.records import OpenedRecord, open_row
@@ -149,6 +149,9 @@ class RowCheck:
         try:
             record = open_row(self._vault, row)
         except RecordErased:
+            if row["kind"] == LOST and erased_at is None and index is not None:
+                self._add("lost_in_restore", f"{self._shard}/{index}")
+                return
             left = (row["sealed"], row["wrapped_key"], row["key_epoch"])
             if index is None or not isinstance(erased_at, datetime) or left != (None, None, None):
                 self._add("record_lost", where)

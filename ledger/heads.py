@@ -106,7 +106,11 @@ def pending(tx: ReadTx) -> bool:
     """Whether some entry has no index yet."""
     return (
         tx.scalar(
-            select(ledger_entries.c.position).where(ledger_entries.c.leaf_index.is_(None)).limit(1)
+            select(ledger_entries.c.position)
+            .where(ledger_entries.c.leaf_index.is_(None))
+            # By order, SQLite takes the index of those that wait and not the one of all.
+            .order_by(ledger_entries.c.position)
+            .limit(1)
         )
         is not None
     )

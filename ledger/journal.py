@@ -31,6 +31,7 @@ _NONCE = 12
 _KEY = 32
 _SALT_AT = _KEY + _NONCE
 _RANDOM = _SALT_AT + SALT_SIZE
+_EPOCH = 7  # place of `key_epoch` in a row of values
 _INSERT = BulkInsert(
     ledger_entries,
     ["entry_id", "entity", "kind", "public", "leaf", "sealed", "wrapped_key", "key_epoch"],
@@ -116,7 +117,8 @@ class Journal:
         return SealedRecords(at, entries, values)
 
     def write(self, tx: WriteTx, sealed: "SealedRecords") -> list[JournalEntry]:
-        """Write what `seal` made, once."""
+        """Write what `seal` made, once. `KeyRotated`: sealed too long ago."""
+        self._vault.require({row[_EPOCH] for row in sealed.values})
         self._insert(tx, sealed.at, sealed.values)
         return sealed.entries
 

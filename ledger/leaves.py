@@ -16,6 +16,7 @@ from ledger.errors import LeafMalformed, RecordTooLarge
 
 OPENED = "shard.opened"  # the first entry of every shard: its origin and verifier key
 ENDED = "ended"  # which entries can no longer be opened, or no longer count
+LOST = "lost"  # kind of a row whose record only the log remembers: see `adoption`
 SALT_SIZE = 32
 MAX_LEAF = 65_535
 _CONTEXT = b"mianjiao.record.v1\x00"

@@ -43,6 +43,10 @@ _SENTENCES = {
         "the rows of one entity stand in another order than in the log",
     ),
     "record_corrupt": ("记录与存证不一致：{detail}", "a record does not match its entry: {detail}"),
+    "lost_in_restore": (
+        "记录在恢复时丢失，日志只留有其条目",
+        "a record was lost before a restore: only its entry in the log is left",
+    ),
     "record_lost": (
         "记录内容缺失，且没有删除证明",
         "a record's content is gone and no leaf proves that it was erased",
@@ -50,6 +54,14 @@ _SENTENCES = {
     "erasure_undone": (
         "已删除的记录又可读取",
         "a record that the log says was erased can be opened again",
+    ),
+    "stop_not_noted": (
+        "停用记录未在数据库之外留痕",
+        "a record that stops something is not noted beside the database",
+    ),
+    "history_cut": (
+        "数据库之外留痕的停用记录，数据库中已不存在",
+        "a stop is noted whose record the database does not have",
     ),
     "database_unreadable": ("数据库无法读取：{detail}", "the database cannot be read: {detail}"),
 }

@@ -108,21 +108,23 @@ class LogReader:
         with self._changed:
             if self._head is None or self._head.checkpoint.size < signed.checkpoint.size:
                 self._head = signed
-            self._changed.notify_all()
+                self._changed.notify_all()
 
     def wait_beyond(self, size: int, seconds: float) -> int:
         """Wait until the published size exceeds `size`, a wake-up, or the time-out; the size."""
         with self._changed:
-            if self._size() <= size:
+            if self.size <= size:
                 self._changed.wait(seconds)
-            return self._size()
+            return self.size
 
     def wake(self) -> None:
         """Wake those who wait, so that they look again (at a stop)."""
         with self._changed:
             self._changed.notify_all()
 
-    def _size(self) -> int:
+    @property
+    def size(self) -> int:
+        """Entries under the newest checkpoint known here; 0 before the first. Reads nothing."""
         return 0 if self._head is None else self._head.checkpoint.size
 
     # --- Nodes ---

@@ -24,6 +24,7 @@ from ledger.errors import (
 from ledger.leaves import SALT_SIZE, PublicLeaf, blinded_leaf, parse_leaf
 from ledger.merkle import leaf_hash
 from ledger.reader import Inclusion, LogReader
+from ledger.stops import Stops
 from ledger.tables import ledger_entries
 from storage.database import ReadTx
 from storage.database.prepared import Prepared
@@ -85,9 +86,10 @@ class OpenedRecord:
 class Records:
     """Reads records back and never believes a row: see `open_row` and `prove`."""
 
-    def __init__(self, vault: KeyVault, reader: LogReader) -> None:
+    def __init__(self, vault: KeyVault, reader: LogReader, stops: Stops) -> None:
         self._vault = vault
         self._reader = reader
+        self._stops = stops
 
     def open(self, tx: ReadTx, entry_id: str) -> OpenedRecord:
         """The record of this entry. `EntryUnknown`, `RecordErased` or `RecordCorrupt`."""
@@ -98,8 +100,21 @@ class Records:
         return self._opened(tx, _LATEST, {"entity": entity})[0]
 
     def history(self, tx: ReadTx, entity: str) -> list[OpenedRecord]:
-        """All records of an entity, oldest first. `EntryUnknown` if there is none."""
-        return self._opened(tx, _HISTORY, {"entity": entity})
+        """All records of an entity, oldest first. `EntryUnknown` if there is none,
+        `HistoryCut` if the log has a stop that they do not tell of."""
+        records = self._opened(tx, _HISTORY, {"entity": entity})
+        self._stops.require_whole(entity, (record.kind for record in records))
+        return records
+
+    def only_stop(self, tx: ReadTx, entity: str) -> OpenedRecord:
+        """`latest` of an entity that can be stopped once, and then stays so; `HistoryCut`."""
+        newest = self.latest(tx, entity)
+        self._stops.require_whole(entity, [newest.kind])
+        return newest
+
+    def require_unknown(self, entity: str) -> None:
+        """`HistoryCut` if the log has a stop of this entity, of which no record is left."""
+        self._stops.require_whole(entity, ())
 
     def _opened(
         self, tx: ReadTx, statement: Prepared, parameters: Mapping[str, Any]

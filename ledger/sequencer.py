@@ -1,6 +1,6 @@
 """The sequencer gives entries their place in the log and publishes signed checkpoints.
 
-One round: stage → bundles and tiles, write-once → read back and recompute the
+One round: stage → note stops → bundles and tiles, write-once → read back and recompute the
 root → sign → compare-and-swap the head → publish. Recovery is the same path: a
 round that was cut off anywhere is simply finished. Whatever goes wrong is
 fatal to this object: it stops with the reason, and a new one recovers.
@@ -17,6 +17,8 @@ from ledger.errors import (
     CheckpointMalformed,
     ConsistencyInvalid,
     DatabaseOlderThanLog,
+    HeadOlderThanRemembered,
+    HighWaterInvalid,
     KeyMismatch,
     LedgerStopped,
     LogDiverged,
@@ -29,10 +31,12 @@ from ledger.errors import (
 )
 from ledger.growth import Grown, Tail, edge, grow, recompute, tail_of
 from ledger.heads import Head
+from ledger.high_water import HeadMemory
 from ledger.leaves import OPENED, PublicLeaf, parse_leaf
-from ledger.merkle import consistency_proof, verify_consistency
+from ledger.merkle import consistency_proof, tree_root, verify_consistency
 from ledger.notes import NoteSigner
 from ledger.reader import LogReader
+from ledger.stops import Stops, staged_stops
 from ledger.tiles import TilePath
 from ledger.tilestore import TileStore
 from storage.database import Database
@@ -54,13 +58,17 @@ class Sequencer:
         tiles: TileStore,
         signers: Sequence[NoteSigner],
         reader: LogReader,
+        stops: Stops,
         shard: str,
+        memory: HeadMemory | None = None,
     ) -> None:
         self._database = database
         self._tiles = tiles
         self._signers = signers
         self._reader = reader
+        self._stops = stops
         self._shard = shard
+        self._memory = memory
         self._mutex = threading.Lock()
         self._head: Head | None = None
         self._tail = Tail(0)
@@ -75,7 +83,8 @@ class Sequencer:
         """Compare the database with what is published, take over, finish a cut-off round.
 
         Returns how many entries that round gave a place. Signs nothing before
-        the comparison: `DatabaseOlderThanLog`, `LogDiverged`, `KeyMismatch`.
+        the comparison: `DatabaseOlderThanLog`, `HeadOlderThanRemembered`, `LogDiverged`,
+        `KeyMismatch`.
         """
         return self._guarded(lambda: self._recover(at))
 
@@ -118,11 +127,15 @@ class Sequencer:
             opened = heads.opening_leaf(tx, self._shard)
         self._check_keys(head, opened)
         behind = self._compare_with_published(head)
+        self._compare_with_remembered(head)
         self._tiles.sweep()
-        self._tail = tail_of(head.size, {path: self._tiles.get(path) for path in edge(head.size)})
+        self._tail = tail_of(head.size, self._tiles.get_many(edge(head.size)))
         if self._tail.root != head.root:
             raise LogDiverged(reason="the tiles do not give the database's root")
         self._head = self._database.write(lambda tx: heads.take_over(tx, at, head))
+        if head.size:
+            self._remember(head.checkpoint)
+        self._stops.catch_up(self._database)
         if behind:
             self._publish(head.checkpoint)
         return self._round(at) if head.staged_size > head.size else 0
@@ -161,6 +174,23 @@ class Sequencer:
         except ConsistencyInvalid as error:
             raise LogDiverged(reason="the published tree is no prefix of the database's") from error
         return published.size < head.size
+
+    def _compare_with_remembered(self, head: Head) -> None:
+        """Refuse a database and a log that were both put back to an earlier state."""
+        if self._memory is None:
+            return
+        signed = self._memory.read()
+        remembered = signed.checkpoint
+        try:
+            self._reader.verify(signed)
+        except (SignatureInvalid, LogNotTrusted) as error:
+            raise HighWaterInvalid(path=self._memory.name) from error
+        if remembered.size > head.size:
+            raise HeadOlderThanRemembered(
+                database=head.size, remembered=remembered.size, path=self._memory.name
+            )
+        if tree_root(self._reader.nodes(head.size), remembered.size) != remembered.root:
+            raise LogDiverged(reason="the remembered tree is no prefix of the database's")
 
     def _own_checkpoint(self, head: Head) -> SignedCheckpoint | None:
         """The head row's checkpoint, which must say what the row says."""
@@ -203,6 +233,9 @@ class Sequencer:
                 return 0
         with self._database.read() as tx:
             leaves = heads.staged_leaves(tx, head)
+            stops = staged_stops(tx, head)
+        if stops:
+            self._stops.note(stops)
         grown = grow(self._tail, leaves)
         self._tiles.put(grown.blobs)
         root = self._read_back(grown)
@@ -210,6 +243,7 @@ class Sequencer:
         staged = head
         self._head = self._database.write(lambda tx: heads.commit(tx, at, staged, signed))
         self._tail = grown.tail
+        self._remember(self._head.checkpoint)
         self._publish(self._head.checkpoint)
         for path in grown.completed:
             self._tiles.discard_partials(path)
@@ -218,7 +252,7 @@ class Sequencer:
     def _read_back(self, grown: Grown) -> bytes:
         """The root, computed twice: in memory, and from what the store gives back."""
         paths = {*grown.blobs, *edge(grown.tail.size)}
-        stored = {path: self._tiles.get(path) for path in paths}
+        stored = self._tiles.get_many(paths)
         for path, data in grown.blobs.items():
             if stored[path] != data:
                 raise ReadBackFailed(path=path.text)
@@ -226,6 +260,11 @@ class Sequencer:
         if root != grown.tail.root:
             raise ReadBackFailed(path="root")
         return root
+
+    def _remember(self, checkpoint: bytes) -> None:
+        """Before it is published: what anybody has seen is then remembered."""
+        if self._memory is not None:
+            self._memory.remember(checkpoint)
 
     def _publish(self, checkpoint: bytes) -> None:
         self._tiles.publish(checkpoint)

@@ -22,6 +22,8 @@ from ledger.errors import (
     OriginInvalid,
     PublicEntry,
 )
+from ledger.follower import Follower
+from ledger.high_water import HeadMemory
 from ledger.journal import Journal
 from ledger.keys import create_key_file, open_key_file
 from ledger.leaves import OPENED
@@ -31,11 +33,14 @@ from ledger.reader import LogReader
 from ledger.receipts import build_receipt
 from ledger.records import OpenedRecord, Records
 from ledger.sequencer import Sequencer, reason_of
+from ledger.stops import Stops
 from ledger.tables import ledger_entries
-from ledger.tilestore import FilesystemTiles, TileStore
+from ledger.tilestore import FolderShards, Shards, TileStore
 from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
+from storage.errors import StoreAway, StoreMissing
 from storage.keyvault import KeyVault
+from storage.objects import FilesystemStore, ObjectStore
 
 _SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
 _POLL = 0.2  # seconds between looks at the store when another process sequences
@@ -55,11 +60,13 @@ class Ledger:
         database: Database,
         vault: KeyVault,
         tiles: TileStore,
+        stops: ObjectStore,
         signers: Sequence[NoteSigner],
         lock: SequencerLock,
         clock: Clock,
         shard: str,
         interval: float = INTERVAL,
+        memory: HeadMemory | None = None,
     ) -> None:
         """From its parts; they must be of one log: see `create` and `open`."""
         self.database = database
@@ -69,11 +76,19 @@ class Ledger:
         self.key = signers[0].key
         self.clock = clock
         self.reader = LogReader(tiles, shard, self.key)
-        self.records = Records(vault, self.reader)
+        self.stops = Stops(stops, vault)
+        self.records = Records(vault, self.reader, self.stops)
         self.sequencer = Sequencer(
-            database=database, tiles=tiles, signers=signers, reader=self.reader, shard=shard
+            database=database,
+            tiles=tiles,
+            signers=signers,
+            reader=self.reader,
+            stops=self.stops,
+            shard=shard,
+            memory=memory,
         )
         self._worker = Worker(self.sequencer, lock, clock, interval)
+        self._follower = Follower(self.reader, lambda: self.leading)
         self.journal = Journal(vault, wake=self._worker.wake)
 
     # --- Birth and opening ---
@@ -88,12 +103,14 @@ class Ledger:
         clock: Clock,
         name: str,
         shard: str,
+        shards: Shards | None = None,
     ) -> "Ledger":
-        """Bring a log into being: key, folder, head, first leaf, first checkpoint.
+        """Bring a log into being: key, place, head, first leaf, first checkpoint.
 
         The origin is `name/shard`. The first leaf is public, `shard.opened`,
-        with the origin and the verifier key. The only way a log is born;
-        `LogExists` if any part of it is there. Not started on return.
+        with the origin and the verifier key. `shards`: where its tiles lie, by
+        default in `directory`. The only way a log is born; `LogExists` if any
+        part of it is there. Not started on return.
         """
         origin = f"{name}/{shard}"
         if not is_key_name(origin) or len(origin.encode()) > MAX_ORIGIN_BYTES:
@@ -104,11 +121,13 @@ class Ledger:
             if heads.newest_shard(tx) is not None:
                 raise LogExists()
         signer = create_key_file(key_path(directory, shard), origin)
-        tiles = FilesystemTiles.create(log_path(directory, shard))
+        shards = shards or FolderShards(log_path(directory))
+        tiles = shards.create(shard)
         ledger = cls(
             database=database,
             vault=vault,
             tiles=tiles,
+            stops=stops_store(directory),
             signers=[signer],
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
@@ -124,7 +143,7 @@ class Ledger:
 
         database.write(open_shard)
         ledger.sequence(at)
-        return cls.open(directory, database=database, vault=vault, clock=clock)
+        return cls.open(directory, database=database, vault=vault, clock=clock, shards=shards)
 
     @classmethod
     def open(
@@ -135,9 +154,12 @@ class Ledger:
         vault: KeyVault,
         clock: Clock,
         interval: float = INTERVAL,
+        shards: Shards | None = None,
+        memory: HeadMemory | None = None,
     ) -> "Ledger":
         """Open the newest shard. Makes nothing: every missing part is a named error.
 
+        `shards`: where its tiles lie, as for `create`.
         `LogMissing`, `KeyWithoutDatabase`, `DatabaseWithoutKey`, `KeyFileUnsafe`.
         Whether the parts belong together is checked before the first signature,
         by `start` and `sequence`: `fsck` must be able to open what does not fit.
@@ -154,16 +176,18 @@ class Ledger:
             signer = open_key_file(key_path(directory, shard))
         except FileNotFoundError:
             raise DatabaseWithoutKey() from None
-        tiles = FilesystemTiles(log_path(directory, shard))
+        tiles = (shards or FolderShards(log_path(directory))).open(shard)
         return cls(
             database=database,
             vault=vault,
             tiles=tiles,
+            stops=stops_store(directory),
             signers=[signer],
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
             interval=interval,
+            memory=memory,
         )
 
     # --- Sequencing ---
@@ -171,14 +195,21 @@ class Ledger:
     def start(self) -> None:
         """Compare, recover, and sequence in the background. Raises what recovery raises."""
         self._worker.start()
+        self._follower.start()
 
     def stand_by(self) -> None:
         """Sequence in the background as soon as no other process does, taking over when
         it ends. Raises nothing: what recovery raises is the sequencer's `failure`."""
         self._worker.stand_by()
+        self._follower.start()
+
+    def follow(self) -> None:
+        """Only keep up with what another process publishes."""
+        self._follower.start()
 
     def stop(self) -> None:
-        """Publish what waits and stop the background thread, if there is one."""
+        """Publish what waits and stop the background threads, if there are any."""
+        self._follower.stop()
         self._worker.stop()
         self.reader.wake()
 
@@ -224,7 +255,8 @@ class Ledger:
 
     def signed_checkpoint(self) -> SignedCheckpoint:
         """The newest published checkpoint, verified."""
-        return self.reader.published() if self.leading else self.reader.refresh()
+        known = self.leading or self._follower.fresh
+        return self.reader.published() if known else self.reader.refresh()
 
     def checkpoint(self) -> Checkpoint:
         return self.signed_checkpoint().checkpoint
@@ -283,6 +315,8 @@ class Ledger:
             return self.checkpoint().size
         except LogMissing:
             return max(known, 0)
+        except StoreAway:
+            return self.reader.size  # nothing is published meanwhile
 
     def _leaf_index(self, entry_id: str) -> int | None:
         columns = ledger_entries.c
@@ -296,9 +330,18 @@ class Ledger:
         return index
 
 
-def log_path(directory: Path, shard: str) -> Path:
-    """Where a shard lies exactly as it is served."""
-    return directory / "log" / shard
+def log_path(directory: Path) -> Path:
+    """Where the shards lie exactly as they are served, unless they lie in a bucket."""
+    return directory / "log"
+
+
+def stops_store(directory: Path) -> FilesystemStore:
+    """Where stops are noted; made where a store is older than they are."""
+    folder = directory / "stops"
+    try:
+        return FilesystemStore(folder)
+    except StoreMissing:
+        return FilesystemStore(folder, create=True)
 
 
 def key_path(directory: Path, shard: str) -> Path:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -37,6 +37,10 @@ class TileStore(Protocol):
         """The stored bytes, unchecked. `TileMissing` if there are none."""
         ...
 
+    def get_many(self, paths: Iterable[TilePath]) -> dict[TilePath, bytes]:
+        """`get` for each; where every one is a wait for a server, many at a time."""
+        ...
+
     def publish(self, checkpoint: bytes) -> None: ...
 
     def checkpoint(self) -> bytes | None:
@@ -54,6 +58,40 @@ class TileStore(Protocol):
     def sweep(self) -> None:
         """Remove what an interrupted write left outside the names. For the one writer, at start."""
         ...
+
+
+class Shards(Protocol):
+    """Where the shards of one store's log lie, each a `TileStore`."""
+
+    def create(self, shard: str) -> TileStore:
+        """Bring the place of a shard into being, durably. `LogExists` if it is, or was, there."""
+        ...
+
+    def open(self, shard: str) -> TileStore:
+        """`LogMissing` if there is none."""
+        ...
+
+    def strangers(self, shards: Collection[str]) -> Iterator[str]:
+        """Names beside the shards named, which nothing accounts for. For a check."""
+        ...
+
+
+class FolderShards:
+    """`Shards` in `log/` of the store's folder, exactly as served."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, shard: str) -> "FilesystemTiles":
+        return FilesystemTiles.create(self.root / shard)
+
+    def open(self, shard: str) -> "FilesystemTiles":
+        return FilesystemTiles(self.root / shard)
+
+    def strangers(self, shards: Collection[str]) -> Iterator[str]:
+        for path in sorted(self.root.iterdir()) if self.root.is_dir() else ():
+            if path.name not in shards or path.is_symlink() or not path.is_dir():
+                yield path.name
 
 
 class FilesystemTiles:
@@ -110,6 +148,9 @@ class FilesystemTiles:
     def get(self, path: TilePath) -> bytes:
         limit = MAX_BUNDLE_BYTES if path.level is None else FULL_TILE_BYTES
         return self._read(path.text, limit)
+
+    def get_many(self, paths: Iterable[TilePath]) -> dict[TilePath, bytes]:
+        return {path: self.get(path) for path in paths}
 
     @device_errors()
     def publish(self, checkpoint: bytes) -> None:

@@ -10,13 +10,19 @@ from kernel.clock import Clock
 from ledger.errors import SequencerBusy, SequencerLost
 from ledger.lock import SequencerLock
 from ledger.sequencer import MAX_BATCH, Sequencer, reason_of
-from storage.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull
+from storage.errors import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    StorageFull,
+    StoreAway,
+)
 
 INTERVAL = 0.1  # seconds between the starts of two rounds
-LOOK_AGAIN = 1.0  # seconds after which entries of other processes are looked for
+LOOK_AGAIN = 0.1  # seconds after which entries of other processes are looked for
 STAND_BY = 1.0  # seconds between two tries to take over
 # What passes by itself: afterwards the sequencer starts anew and recovers.
-_PASSING = (DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull)
+_PASSING = (DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull, StoreAway)
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +32,8 @@ class Worker:
 
     The lock is asked before each round, and given back once the sequencer failed,
     so that another process can take over. A failure of the database's connection,
-    of the lock alone, or of a full disk passes: this process then stands by, and recovers.
+    of the lock alone, of a full disk, or of a store that is away passes: this process
+    then stands by, and recovers.
     """
 
     def __init__(

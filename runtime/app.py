@@ -1,7 +1,7 @@
 """The HTTP application: the routers of all rooms, one table of problems, one edge."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from runtime.errors import FieldTwice
 from runtime.guard import admit
 from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
 from runtime.openapi import operation_id
+from runtime.rooms import ALL, Room
 from runtime.service_routes import routes as service_routes
 from runtime.settings import Settings
 from runtime.store import Store
@@ -47,8 +48,9 @@ authorisation and a verification at the window.
 """
 
 
-def build_app(store: Store, settings: Settings) -> FastAPI:
-    """The application over an open store. Building it starts nothing."""
+def build_app(store: Store, settings: Settings, rooms: Collection[Room] = ALL) -> FastAPI:
+    """The application over an open store, with the routes of these rooms and its own
+    health. Building it starts nothing."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -76,13 +78,19 @@ def build_app(store: Store, settings: Settings) -> FastAPI:
     public = Depends(access.public)
     app.include_router(service_routes(app, store, settings))
     # Routes are matched in order: what windows ask all day stands first.
-    app.include_router(materials_routes(store.materials, access))
-    app.include_router(log_routes(store.ledger, [public]))
-    parties = PartiesRoom(store.clock, store.database, store.vault, store.parties)
-    app.include_router(party_routes(parties, access))
-    app.include_router(license_routes(store.license_room, access))
-    app.include_router(archive_routes(store.archive, access))
-    app.include_router(portal_routes(store))
+    if Room.MATERIALS in rooms:
+        app.include_router(materials_routes(store.materials, access))
+    if Room.LOG in rooms:
+        app.include_router(log_routes(store.ledger, [public]))
+    if Room.MATERIALS in rooms:
+        parties = PartiesRoom(store.clock, store.database, store.vault, store.parties)
+        app.include_router(party_routes(parties, access))
+    if Room.LICENSES in rooms:
+        app.include_router(license_routes(store.license_room, access))
+    if Room.ARCHIVE in rooms:
+        app.include_router(archive_routes(store.archive, access))
+    if Room.MATERIALS in rooms:
+        app.include_router(portal_routes(store))
     problems.install(app)
     app.add_middleware(
         ReceiveTimeout,

@@ -22,10 +22,19 @@ app = App(
 )
 log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log.")
 app.command(log_app)
+keys_app = App(name="keys", help="密钥轮换 / Rotate the key-encryption keys.")
+app.command(keys_app)
 
 Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="输出一个 JSON 对象 / Print one JSON object.")
+]
+
+
+Host = Annotated[str, Parameter(name="--host", help="监听地址 / Address.")]
+Config = Annotated[
+    Path | None,
+    Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
 ]
 
 
@@ -47,17 +56,56 @@ def init(
 def serve(
     *,
     data: Data,
-    host: Annotated[str, Parameter(name="--host", help="监听地址 / Address.")] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     port: Annotated[int, Parameter(name="--port", help="端口，0 为自动 / Port, 0: any.")] = 8000,
-    config: Annotated[
-        Path | None,
-        Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
+    config: Config = None,
+    rooms: Annotated[
+        str | None,
+        Parameter(
+            name="--rooms",
+            help="承担的部分，默认全部：materials,licenses,archive,log,sequencer"
+            " / What this process does; all by default.",
+        ),
     ] = None,
+    workers: Annotated[
+        int,
+        Parameter(
+            name="--workers",
+            validator=validators.Number(gte=1, lte=64),
+            help="共用端口的进程数 / Processes that share the port.",
+        ),
+    ] = 1,
+    json: Json = False,
 ) -> int:
     """启动服务 / Serve the store over HTTP."""
     from runtime.commands.serve import serve_store
+    from runtime.rooms import parse_rooms
 
-    return serve_store(data, host, port, config=config)
+    return serve_store(
+        data,
+        host,
+        port,
+        config=config,
+        rooms=parse_rooms(rooms),
+        workers=workers,
+        announce_json=json,
+    )
+
+
+@app.command
+def sequencer(
+    *,
+    data: Data,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, Parameter(name="--port", help="端口，0 为自动 / Port, 0: any.")] = 8001,
+    config: Config = None,
+    json: Json = False,
+) -> int:
+    """只写日志；已有进程在写时待命接管 / Only write the log; stand by while another does."""
+    from runtime.commands.serve import serve_store
+    from runtime.rooms import Room
+
+    return serve_store(data, host, port, config=config, rooms={Room.SEQUENCER}, announce_json=json)
 
 
 @app.command
@@ -167,6 +215,56 @@ def scrub(
 
 
 @app.command
+def backup(
+    *,
+    data: Annotated[
+        Path | None, Parameter(name="--data", help="数据目录 / Folder of the store.")
+    ] = None,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="备份目录 / Folder of the backup.")
+    ] = None,
+    check: Annotated[
+        Path | None, Parameter(name="--check", help="只检查此备份 / Only check this backup.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """备份（不含密钥），可在服务运行时进行 / Back up, without keys; also while serving."""
+    from runtime.commands import backup as run
+
+    if check is not None and data is None and output is None:
+        return run.check(check, as_json=json)
+    if check is not None or data is None or output is None:
+        print("mianjiao backup --data DIR -o BACKUP | --check BACKUP", file=sys.stderr)
+        return 2
+    return run.back_up(data, output, as_json=json)
+
+
+@app.command
+def restore(
+    *,
+    data: Annotated[Path, Parameter(name="--data", help="新目录 / A new folder for the store.")],
+    from_: Annotated[Path, Parameter(name="--from", help="备份目录 / Folder of the backup.")],
+    keys: Annotated[Path, Parameter(name="--keys", help="密钥目录 / Folder of the keys.")],
+    log: Annotated[
+        Path | None, Parameter(name="--log", help="最新日志的副本 / Newest copy of the log.")
+    ] = None,
+    backup_is_newest: Annotated[
+        bool,
+        Parameter(
+            name="--backup-is-newest",
+            negative="",
+            help="备份后没有发布过新内容 / Nothing was published after the backup.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """从备份恢复 / Restore from a backup; names what was lost."""
+    from runtime.commands.restore import restore_store
+
+    return restore_store(data, from_, keys, log, is_newest=backup_is_newest, as_json=json)
+
+
+@app.command
 def export(
     case: Annotated[str, Parameter(help="案件编号或编码 / Case id or number.")],
     /,
@@ -222,12 +320,44 @@ def token(
     )
 
 
+@keys_app.command
+def rotate(*, data: Data, json: Json = False) -> int:
+    """轮换密钥，使旧备份也打不开已删内容 / Rotate: older copies then open nothing erased."""
+    from runtime.commands.keys import rotate_keys
+
+    return rotate_keys(data, as_json=json)
+
+
+@keys_app.command
+def status(*, data: Data, json: Json = False) -> int:
+    """查看密钥轮换状态 / Which epoch is in force, and what waits for the next rotation."""
+    from runtime.commands.keys import show_keys
+
+    return show_keys(data, as_json=json)
+
+
 @log_app.command
 def checkpoint(*, data: Data) -> int:
     """打印最新检查点 / Print the newest signed checkpoint."""
     from runtime.commands.log import print_checkpoint
 
     return print_checkpoint(data)
+
+
+@log_app.command
+def policy(*, data: Data) -> int:
+    """打印只信任本日志的信任策略 / Print a trust policy for this log alone (tlog-policy)."""
+    from runtime.commands.log import print_policy
+
+    return print_policy(data)
+
+
+@log_app.command
+def remember(*, data: Data) -> int:
+    """重建记住日志头的文件 / Make the file that remembers the head anew."""
+    from runtime.commands.log import remember as run
+
+    return run(data)
 
 
 @log_app.command

@@ -73,10 +73,25 @@ class StoreExists(Conflict):
     en = "{path} is not empty; a store is only made in an empty or new folder"
 
 
+class BucketTaken(Conflict):
+    code = "bucket_taken"
+    zh = "存储桶 {bucket} 中已有内容或日志，不能在其上新建；请换一个存储桶"
+    en = (
+        "the bucket {bucket} holds content or a log already; a store is only made in an empty"
+        " or new one: name another"
+    )
+
+
 class StoreMissing(Unavailable):
     code = "store_missing"
     zh = "{path} 不是免交存储；请先运行 mianjiao init --data {path}"
     en = "{path} is no Mianjiao store; run mianjiao init --data {path} first"
+
+
+class RestoreUnfinished(Unavailable):
+    code = "restore_unfinished"
+    zh = "{path} 的恢复没有完成；请重新运行 mianjiao restore"
+    en = "the restore of {path} was not finished; run mianjiao restore again"
 
 
 class SettingInvalid(InvalidInput):
@@ -104,6 +119,18 @@ class ConfigUnreadable(InvalidInput):
     code = "config_unreadable"
     zh = "不能读取配置文件 {path}（{reason}）"
     en = "the configuration file {path} cannot be read ({reason})"
+
+
+class RoomUnknown(InvalidInput):
+    code = "room_unknown"
+    zh = "没有名为 {room} 的部分；可选：{known}"
+    en = "there is no room {room}; there are {known}"
+
+
+class WorkersFailing(Unavailable):
+    code = "workers_failing"
+    zh = "服务进程未能运行（最后退出码 {status}），已停止；原因见上"
+    en = "the worker processes do not stay (last exit status {status}); stopped, see above"
 
 
 class AddressInUse(Unavailable):

@@ -1,17 +1,17 @@
-"""The part of `fsck` for names: files in `objects/` and `log/` that nothing accounts for.
+"""The part of `fsck` for names: what lies in `objects/` and `log/` and nothing accounts for.
 
 Bytes of files that are accounted for are the business of the rooms.
 """
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import select
 
 from ledger.fsck_reading import PAGE, Findings
+from ledger.tilestore import Shards
 from storage.database import Database
-from storage.objects import FilesystemStore
+from storage.objects import ObjectStore
 from storage.tables import objects
 
 # The sweep removes what a crash or an abandoned upload left behind after a day; what
@@ -24,10 +24,10 @@ SENTENCES = {
 
 
 def check_files(
-    database: Database, store: FilesystemStore, logs: Path, shards: set[str], now: datetime
+    database: Database, store: ObjectStore, logs: Shards, shards: set[str], now: datetime
 ) -> Findings:
-    """Files without a row, names that are none of a store's. `now` is the computer's time,
-    because the age of files is; `logs` holds the folders of `shards`."""
+    """Objects without a row, names that are none of a store's. `now` is the computer's
+    time, because the age of files is; `shards` are those that the database knows."""
     found = Findings(SENTENCES)
     with found.guarded("objects"):
         for name in store.strangers():
@@ -35,9 +35,9 @@ def check_files(
         old = (key for key, stored in store.keys() if stored < now - LEFT_BEHIND)  # noqa: SIM118
         for key in _without_row(database, old):
             found.add("unexpected_file", f"objects/{key[:2]}/{key}", "no row")
-    for path in sorted(logs.iterdir()) if logs.is_dir() else []:
-        if path.name not in shards or path.is_symlink() or not path.is_dir():
-            found.add("unexpected_file", f"log/{path.name}", "name")
+    with found.guarded("log"):
+        for name in logs.strangers(shards):
+            found.add("unexpected_file", f"log/{name}", "name")
     return found
 
 

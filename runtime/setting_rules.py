@@ -14,6 +14,8 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
     "greater_than_equal": ("不得小于 {ge}", "it must be at least {ge}"),
     "less_than_equal": ("不得大于 {le}", "it must be at most {le}"),
     "literal_error": ("应为 {expected} 之一", "it must be one of {expected}"),
+    "bool_parsing": ("应为 true 或 false", "it must be true or false"),
+    "bool_type": ("应为 true 或 false", "it must be true or false"),
     "string_pattern_mismatch": ("形式应为 {pattern}", "it must have the form {pattern}"),
 }
 # Raised by the settings' own validator, as `setting:what`.
@@ -22,6 +24,10 @@ _OWN: Mapping[str, tuple[str, str]] = {
     "missing": (
         "metrics_access 为 token 时必须设置",
         "it is needed when metrics_access is token",
+    ),
+    "bucket": (
+        "s3_endpoint、s3_bucket、s3_access_key、s3_secret_key 须一并设置",
+        "s3_endpoint, s3_bucket, s3_access_key and s3_secret_key go together",
     ),
 }
 

@@ -19,6 +19,8 @@ from runtime.setting_rules import rule_of
 PREFIX = "MIANJIAO_"
 CONFIG = "MIANJIAO_CONFIG"
 _FILE = "_file"
+# One without the others is a mistake. Their forms are checked by `storage.s3`.
+S3_TOGETHER = ("s3_endpoint", "s3_bucket", "s3_access_key", "s3_secret_key")
 
 
 class Settings(BaseSettings):
@@ -32,6 +34,32 @@ class Settings(BaseSettings):
     """PostgreSQL 数据库，postgresql://用户:口令@主机:端口/库名；不设则用数据目录中的 SQLite。
     PostgreSQL database, postgresql://user:password@host:port/name; without it SQLite in the
     data folder."""
+    s3_endpoint: str | None = None
+    """对象存储（S3）的 主机:端口，不带 http://；不设则内容与日志存放在数据目录中。
+    host:port of an S3 server, without http://; without it content and log lie in the data
+    folder."""
+    s3_bucket: str | None = None
+    """存储桶名称；mianjiao init 会建立它（版本控制、对象锁）。
+    Name of the bucket; mianjiao init makes it, with versions and object lock."""
+    s3_secure: bool = True
+    """是否以 TLS 连接对象存储。
+    Whether the S3 server is reached by TLS."""
+    s3_access_key: SecretStr | None = None
+    """对象存储的访问密钥。
+    Access key at the S3 server."""
+    s3_secret_key: SecretStr | None = None
+    """对象存储访问密钥的密文。
+    The access key's secret."""
+    s3_region: str = "us-east-1"
+    """对象存储的区域名。
+    Region of the bucket."""
+    s3_ca_file: Path | None = None
+    """签发对象存储证书的 CA（PEM 文件），不用系统自带的。
+    PEM file of the CA that signed the S3 server's certificate, instead of the system's."""
+    high_water_file: Path | None = None
+    """另一磁盘上的文件，记住最新日志头；整机回退到旧快照后据此拒绝签名。
+    File on another disk that remembers the newest head of the log; a machine that was put
+    back to an older snapshot then signs nothing."""
     batch_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     """日志每隔多久收取一批条目，毫秒。
     How long entries gather before the sequencer takes them, in milliseconds."""
@@ -100,6 +128,13 @@ class Settings(BaseSettings):
             raise ValueError("metrics_token:short")
         if self.metrics_access == "token" and token is None:
             raise ValueError("metrics_token:missing")
+        return self
+
+    @model_validator(mode="after")
+    def _bucket_whole_or_not_at_all(self) -> "Settings":
+        missing = [name for name in S3_TOGETHER if getattr(self, name) is None]
+        if missing and len(missing) < len(S3_TOGETHER):
+            raise ValueError(f"{missing[0]}:bucket")
         return self
 
 

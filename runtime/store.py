@@ -1,13 +1,16 @@
 """The wiring of one store: every adapter is built here and nowhere else.
 
 A store is one folder: `mianjiao.sqlite3` (unless the rows are in a PostgreSQL
-server), `objects/`, `log/<shard>/` exactly as served, `keys/`, `exports/`.
+server), `objects/` and `log/<shard>/` exactly as served (unless both are in a
+bucket), `stops/`, `keys/`, `exports/`.
 """
 
 import logging
+import math
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +21,9 @@ from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock, time_text
-from ledger.errors import LogMissing
+from ledger.errors import HighWaterExists, LogMissing, SequencerBusy
 from ledger.heads import newest_shard
+from ledger.high_water import HighWaterFile
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
@@ -39,10 +43,12 @@ from portal.state import CheckpointState, StoreState
 from runtime.canary import Canary
 from runtime.counts import KeptCounts
 from runtime.disk import Reserve
-from runtime.errors import ClockBehind, StoreExists, StoreMissing
+from runtime.errors import ClockBehind, RestoreUnfinished, StoreExists, StoreMissing
 from runtime.metrics import Metrics
 from runtime.observing import Observing
+from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings, open_place
 from runtime.queue_state import queue_state, signed_at
+from runtime.rooms import ALL, Room
 from runtime.scrub.progress import load
 from runtime.settings import Settings, data_path, read_settings
 from runtime.timed_objects import TimedObjects
@@ -50,33 +56,38 @@ from runtime.tracing import open_tracing
 from runtime.unexpected import describe
 from runtime.watch import Watch
 from storage.database import Database
+from storage.errors import StoreAway
 from storage.keyvault import FileKeyVault
-from storage.objects import FilesystemStore, SealedObjects
+from storage.objects import SealedObjects
 from storage.objects.durable_file import fsync_folder
+from storage.objects.locking import apply_locks
 from storage.objects.sweep import sweep
 
 log = logging.getLogger("mianjiao.store")
 
 DATABASE = "mianjiao.sqlite3"
-OBJECTS = "objects"
-LOG = "log"
 KEYS = "keys"
 VAULT = "vault.json"
 EXPORTS = "exports"
+RESTORING = "restore-unfinished.json"
 SWEEP_SECONDS = 600
+LOCK_SECONDS = 5  # between two looks for objects whose retention is known by now
 
 
 class Store:
     """All rooms of one store, wired. Use `open_store` or `create_store`."""
 
-    def __init__(self, data: Path, settings: Settings, clock: Clock, database: Database) -> None:
+    def __init__(
+        self, data: Path, settings: Settings, clock: Clock, database: Database, place: Place
+    ) -> None:
         self.data = data
         self.settings = settings
         self.clock = clock
         self.database = database
         self.vault = FileKeyVault.open(data / KEYS / VAULT)
         self.observing = Observing(Metrics(), open_tracing(settings))
-        self.object_store = FilesystemStore(data / OBJECTS)
+        self.place = place
+        self.object_store = place.objects
         self.objects = SealedObjects(
             TimedObjects(self.object_store, self.observing.stored), self.vault
         )
@@ -86,6 +97,8 @@ class Store:
             vault=self.vault,
             clock=clock,
             interval=settings.batch_interval_ms / 1000,
+            shards=place.shards,
+            memory=head_memory(settings),
         )
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
@@ -134,7 +147,7 @@ class Store:
             database=database,
             objects=self.object_store,
             ledger=self.ledger,
-            places={"data": data, "objects": data / OBJECTS, "log": data / LOG},
+            places={"data": data, **place.folders},
             reserve=Reserve(data, settings.disk_reserve_mib * MIB),
             metrics=self.observing.metrics,
             canary=lambda: self.canary.failure,
@@ -147,19 +160,34 @@ class Store:
     def ledger_origin(self) -> str:
         return self.ledger.origin
 
-    def start(self) -> None:
-        """Adopt the catalogue, recover the log, and begin to sequence, to watch and to sweep.
+    def start(self, rooms: Collection[Room] = ALL) -> None:
+        """Adopt the catalogue and begin to watch; with the sequencer's room recover the
+        log, sequence and sweep, or stand by where another process does.
 
-        `ClockBehind` before anything is touched.
+        `ClockBehind`, or what `Place.prove` raises, before anything is touched.
         """
         self.require_clock()
-        self.ledger.start()
+        self.place.prove(self.clock.now())
+        sequences = Room.SEQUENCER in rooms
+        if sequences:
+            self._sequence()
+        else:
+            self.ledger.follow()
         self.adopt_catalogue()
-        self.watch.start()
+        self.watch.start(sequences=sequences)
         self.canary.start()
-        clear_unfinished(self.archive)
-        self._sweeper = threading.Thread(target=self._sweep_often, name="sweeper", daemon=True)
-        self._sweeper.start()
+        if Room.ARCHIVE in rooms:
+            clear_unfinished(self.archive)
+        if sequences:
+            self._sweeper = threading.Thread(target=self._sweep_often, name="sweeper", daemon=True)
+            self._sweeper.start()
+
+    def _sequence(self) -> None:
+        """Recovery that fails is raised here, at the start; later it is a `failure`."""
+        try:
+            self.ledger.start()
+        except SequencerBusy:
+            self.ledger.stand_by()
 
     def require_clock(self) -> None:
         """`ClockBehind` if this computer's time lies before the newest checkpoint.
@@ -188,12 +216,19 @@ class Store:
         self.watch.stop()
         self.ledger.stop()
         self.database.close()
+        self.place.close()
         if self.observing.tracing is not None:
             self.observing.tracing.close()
 
     def warnings(self) -> list[str]:
         """What an operator should know, though the store works."""
         return self.database.warnings()
+
+    def lock_objects(self) -> None:
+        """Have the object store refuse to delete what must be kept, where it can."""
+        locked = apply_locks(self.database, self.object_store, self.clock.now())
+        if locked.failed:
+            log.error("objects_not_locked", extra={"count": len(locked.failed)})
 
     def sweep(self) -> None:
         """Remove what nothing refers to, finish pending erasures, let old requests lapse."""
@@ -205,10 +240,15 @@ class Store:
         sweep(
             self.database,
             self.object_store,
+            self.vault,
             at,
             older_than=timedelta(hours=self.settings.sweep_hours),
             release=release_uploads,
         )
+
+    def finish_erasures(self) -> None:
+        """Take pending erasures as far as they go now."""
+        continue_erasures(self.materials, self.clock.now())
 
     def snapshot(self) -> StoreState:
         """What the front page shows (a `PortalState`); cheap however much there is."""
@@ -228,7 +268,7 @@ class Store:
         )
         try:
             published = self.ledger.checkpoint()
-        except LogMissing:
+        except (LogMissing, StoreAway):
             return state
         if queue.signed_at is None:
             return state
@@ -252,13 +292,20 @@ class Store:
                 self.observing.metrics.scrub_finished.set(last.finished)
 
     def _sweep_often(self) -> None:
+        swept = -math.inf
         while True:
             try:
-                self.sweep()
+                if self.ledger.leading:  # one process locks and sweeps
+                    self.lock_objects()
+                    if time.monotonic() - swept >= SWEEP_SECONDS:
+                        swept = time.monotonic()
+                        self.sweep()
+            except StoreAway:
+                pass  # the watch says so
             except Exception as error:  # noqa: BLE001 - a full disk, say: the next one may succeed
                 self.observing.metrics.unexpected.inc()
                 log.error("sweep_failed", extra={"error": describe(error)})
-            if self._stopping.wait(timeout=SWEEP_SECONDS):
+            if self._stopping.wait(timeout=LOCK_SECONDS):
                 return
 
 
@@ -272,13 +319,21 @@ def database_place(data: Path, settings: Settings) -> Path | URL:
     return parse_url(settings.database_url.get_secret_value())
 
 
+def head_memory(settings: Settings) -> HighWaterFile | None:
+    """Where the newest head is remembered outside of the store, if the settings say so."""
+    file = settings.high_water_file
+    return None if file is None else HighWaterFile(data_path(file))
+
+
 def create_store(
     data: Path, name: str, clock: Clock | None = None, settings: Settings | None = None
 ) -> None:
     """Make a store in a new or empty folder; `StoreExists` otherwise, also if the
-    database of the settings holds one.
+    database of the settings holds one, `BucketTaken` if its bucket does.
 
-    The origin of the first log is `name/<year>`, the year in UTC.
+    The bucket is made if it is missing; one that is there must keep versions and locks,
+    which is tried before anything else is made. The origin of the first log is
+    `name/<year>`, the year in UTC.
     """
     # Only here: alembic is slow to load, and opening a store does not need it.
     from migrations.apply import upgrade
@@ -286,30 +341,40 @@ def create_store(
     clock = clock or SystemClock()
     settings = settings or read_settings()
     data = data_path(data)
-    place = database_place(data, settings)
+    rows = database_place(data, settings)
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise StoreExists(path=str(data))
-    if isinstance(place, URL):
-        _refuse_another(place)
+    memory = head_memory(settings)
+    if memory is not None and Path(memory.name).exists():
+        raise HighWaterExists(path=memory.name)
+    if isinstance(rows, URL):
+        _refuse_another(rows)
+    bucket = bucket_settings(settings)
+    if bucket is not None:
+        with closing(BucketPlace(bucket, create=True)) as place:
+            place.require_empty()
+            place.prove(clock.now())
     new = [folder for folder in (data, *data.parents) if not folder.exists()]
     data.mkdir(parents=True, exist_ok=True)
     (data / KEYS).mkdir(mode=0o700)
-    FilesystemStore(data / OBJECTS, create=True)
     (data / EXPORTS).mkdir()
     vault = FileKeyVault.create(data / KEYS / VAULT)
-    database = Database(place, create=True)
-    try:
+    with (
+        closing(FolderPlace(data, create=True) if bucket is None else BucketPlace(bucket)) as place,
+        closing(Database(rows, create=True)) as database,
+    ):
         upgrade(database.writer_engine)
-        Ledger.create(
+        ledger = Ledger.create(
             data,
             database=database,
             vault=vault,
             clock=clock,
             name=name,
             shard=str(clock.now().year),
+            shards=place.shards,
         )
-    finally:
-        database.close()
+        if memory is not None:
+            memory.create(ledger.signed_checkpoint().encode())
     with open_store(data, settings, clock) as store:
         store.adopt_catalogue()
         store.ledger.sequence(clock.now())
@@ -339,15 +404,16 @@ def open_store(
     """
     data = data_path(data)
     settings = settings or read_settings()
+    if (data / RESTORING).exists():
+        raise RestoreUnfinished(path=str(data))
     if not (data / DATABASE).is_file() and not (data / KEYS).is_dir():
         raise StoreMissing(path=str(data))
-    database = Database(database_place(data, settings))
-    try:
+    with ExitStack() as opened:
+        database = opened.enter_context(closing(Database(database_place(data, settings))))
         require_head(database.reader_engine)
-        store = Store(data, settings, clock or SystemClock(), database)
-    except BaseException:
-        database.close()
-        raise
+        place = opened.enter_context(closing(open_place(data, settings)))
+        store = Store(data, settings, clock or SystemClock(), database, place)
+        opened.pop_all()
     try:
         yield store
     finally:

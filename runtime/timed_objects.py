@@ -14,6 +14,7 @@ class TimedObjects:
         """`observe` gets the seconds of each put, from the last byte to durable; of a
         batch, once for all of it."""
         self._store = store
+        self.locks = store.locks
         self._observe = observe
 
     def create(self, key: str) -> ObjectWriter:
@@ -38,6 +39,9 @@ class TimedObjects:
 
     def retained_until(self, key: str) -> datetime | None:
         return self._store.retained_until(key)
+
+    def retains(self, key: str, until: datetime) -> bool:
+        return self._store.retains(key, until)
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
         return self._store.keys()

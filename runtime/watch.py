@@ -70,13 +70,10 @@ class Watch:
         reserve: Reserve,
         metrics: Metrics,
         canary: Callable[[], str | None],
-        sequences: bool = True,
         stalled: float = STALLED_SECONDS,
     ) -> None:
         """`places`: folders whose disks must not run full. `canary`: why the last check
-        by writing failed, or None. `sequences`: this process must be writing the log;
-        of one that leaves that to others, or stands by, only what waits is asked. A look
-        that takes longer than `stalled` seconds hangs."""
+        by writing failed, or None. A look that takes longer than `stalled` seconds hangs."""
         self._settings = settings
         self._clock = clock
         self._database = database
@@ -86,7 +83,7 @@ class Watch:
         self._reserve = reserve
         self._metrics = metrics
         self._canary = canary
-        self._sequences = sequences
+        self._sequences = True
         self._stalled = stalled
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -102,8 +99,10 @@ class Watch:
 
     # --- The thread ---
 
-    def start(self) -> None:
-        """Look once, then again and again."""
+    def start(self, *, sequences: bool = True) -> None:
+        """Look once, then again and again. `sequences`: this process must be writing the
+        log, or stand by; of one that leaves it to others only what waits is asked."""
+        self._sequences = sequences
         self._reserve.hold()
         self.look()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)

@@ -143,6 +143,12 @@ class KeyMissing(Corrupt):
     en = "the key does not exist or was destroyed"
 
 
+class KeyRotated(Unavailable):
+    code = "key_rotated"
+    zh = "密钥正在轮换，请重试"
+    en = "the keys were rotated meanwhile; try again"
+
+
 class VaultMissing(Unavailable):
     code = "vault_missing"
     zh = "找不到密钥文件 {path}；请先运行 mianjiao init，或从备份恢复"
@@ -177,6 +183,14 @@ class StorageFailed(Unavailable):
     code = "storage_failed"
     zh = "存储设备出错（{problem}）"
     en = "the storage device failed ({problem})"
+
+
+class StoreAway(StorageFailed):
+    """A server of ours that does not answer. It passes by itself: whoever must, tries again."""
+
+    code = "store_away"
+    zh = "存储服务暂时不可用"
+    en = "the store's server is away for now"
 
 
 class ObjectRetained(Conflict):

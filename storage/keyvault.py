@@ -10,8 +10,10 @@ import json
 import os
 import secrets
 import stat
+import threading
+import time
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,7 +23,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kernel.canonical import JsonValue, canonical_bytes
-from storage.errors import KeyMissing, ObjectCorrupt, VaultExists, VaultInvalid, VaultMissing
+from storage.errors import (
+    KeyMissing,
+    KeyRotated,
+    ObjectCorrupt,
+    VaultExists,
+    VaultInvalid,
+    VaultMissing,
+)
 
 KEY_BYTES = 32
 MAC_BYTES = 32
@@ -29,6 +38,9 @@ _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _FORMAT = "mianjiao.vault/v1"
 _MAX_FILE_BYTES = 1 << 20
+# A destroyed key stays in the memory of a running process for this long, for readers
+# that took a row just before its key was wrapped anew. Nothing is wrapped with it.
+_LINGER_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,20 @@ class KeyVault(Protocol):
         """`wrap` of each key under the context at the same place: for bulk work."""
         ...
 
+    @property
+    def oldest_epoch(self) -> int:
+        """The oldest epoch whose key still exists: what is wrapped under an older one
+        can be opened by nobody."""
+        ...
+
+    def require(self, epochs: Iterable[int]) -> None:
+        """`KeyRotated` unless new wraps of all these epochs may still be stored.
+
+        To be called in the write transaction that stores them: an epoch is destroyed
+        in one as well, and only when no row is wrapped under it (see `rotation`).
+        """
+        ...
+
     def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
         """The data key. `KeyMissing`: that epoch is not here or was destroyed.
         `ObjectCorrupt`: the blob or the context is not what was wrapped."""
@@ -83,13 +109,21 @@ class FileKeyVault:
     database or object store, not a stolen machine.
     """
 
-    def __init__(self, keys: Mapping[int, bytes], current_epoch: int, mac_key: bytes) -> None:
-        """Use `open` or `create`; this takes keys that are already in hand."""
-        self._epoch = current_epoch
-        # One cipher object per epoch: building it costs more than a wrap.
-        self._ciphers = {epoch: AESGCM(key) for epoch, key in keys.items()}
-        self._current = self._ciphers[current_epoch]
+    def __init__(
+        self,
+        keys: Mapping[int, bytes],
+        current_epoch: int,
+        mac_key: bytes,
+        path: Path | None = None,
+    ) -> None:
+        """Use `open` or `create`; this takes keys that are already in hand. Without
+        `path` they are in memory alone, and cannot be rotated."""
+        self._path = path
         self._mac_key = mac_key
+        self._lock = threading.Lock()
+        self._seen = _stamp(path)
+        self._lingering: tuple[float, dict[int, AESGCM]] = (0.0, {})
+        self._ring = _Ring.of(keys, current_epoch)
 
     @classmethod
     def create(cls, path: Path) -> "FileKeyVault":
@@ -106,12 +140,8 @@ class FileKeyVault:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-        return cls(keys, 1, mac_key)
+        _sync_folder(path.parent)
+        return cls(keys, 1, mac_key, path)
 
     @classmethod
     def open(cls, path: Path) -> "FileKeyVault":
@@ -120,28 +150,63 @@ class FileKeyVault:
         `VaultMissing`: no such file. `VaultInvalid`: others may read it, it is
         not a plain file, or its content is damaged.
         """
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise VaultMissing(path=str(path)) from None
-        except OSError as error:
-            raise VaultInvalid(path=str(path), problem=error.strerror or "unreadable") from error
-        with os.fdopen(descriptor, "rb") as file:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                raise VaultInvalid(path=str(path), problem="not a plain file")
-            if facts.st_mode & 0o077:
-                raise VaultInvalid(path=str(path), problem="permissions must be 0600")
-            data = file.read(_MAX_FILE_BYTES)
-        try:
-            return cls(*_decode(data))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            # Without the cause: its text could quote key material.
-            raise VaultInvalid(path=str(path), problem="damaged content") from None
+        keys, current, mac_key = _read(path)
+        return cls(keys, current, mac_key, path)
 
     @property
     def current_epoch(self) -> int:
-        return self._epoch
+        return self._now().current
+
+    @property
+    def oldest_epoch(self) -> int:
+        return min(self._now().keys)
+
+    def require(self, epochs: Iterable[int]) -> None:
+        if not self._now().keys.keys() >= set(epochs):
+            raise KeyRotated()
+
+    # --- Rotation: see `storage.rotation`, which calls these in a write transaction ---
+
+    def begin_epoch(self) -> int:
+        """Make the key of a new epoch, durably; the epoch that wraps are now made under.
+        No change while an older one still exists: that rotation is to be finished."""
+        return self._change(_begun)
+
+    def destroy_older(self) -> int:
+        """Destroy the keys of all epochs but the current one, which is returned.
+
+        The file is replaced, and the old file's bytes are overwritten where the file
+        system writes in place. Copies of the file elsewhere are the operator's to destroy.
+        """
+        return self._change(_only_current)
+
+    def _change(
+        self, change: "Callable[[dict[int, bytes], int], tuple[dict[int, bytes], int]]"
+    ) -> int:
+        path = self._path
+        if path is None:
+            raise ValueError("a vault in memory is not rotated")
+        with self._lock:
+            keys, current, mac_key = _read(path)
+            after, epoch = change(keys, current)
+            if after != keys:
+                _replace(path, _encode(after, epoch, mac_key))
+        self._now()
+        return epoch
+
+    def _now(self) -> "_Ring":
+        """The keys as they are in the file: another process may have rotated them."""
+        stamp = _stamp(self._path)
+        if stamp != self._seen and self._path is not None:
+            with self._lock:
+                keys, current, _ = _read(self._path)
+                ring = _Ring.of(keys, current)
+                gone = {e: c for e, c in self._ring.ciphers.items() if e not in keys}
+                self._lingering = (time.monotonic() + _LINGER_SECONDS, gone)
+                self._ring, self._seen = ring, stamp
+        elif self._lingering[1] and time.monotonic() > self._lingering[0]:
+            self._lingering = (0.0, {})
+        return self._ring
 
     def wrap(self, dek: bytes, context: bytes) -> WrappedKey:
         return self.wrap_many([dek], [context])[0]
@@ -150,7 +215,8 @@ class FileKeyVault:
         # One draw for all nonces: each draw gives up the interpreter lock, and
         # beside a busy thread it takes up to 5 ms to get it back.
         random = os.urandom(_NONCE_BYTES * len(deks))
-        encrypt, epoch = self._current.encrypt, self._epoch
+        ring = self._now()
+        encrypt, epoch = ring.ciphers[ring.current].encrypt, ring.current
         wrapped = []
         for at, (dek, context) in enumerate(zip(deks, contexts, strict=True)):
             nonce = random[at * _NONCE_BYTES : (at + 1) * _NONCE_BYTES]
@@ -158,7 +224,7 @@ class FileKeyVault:
         return wrapped
 
     def unwrap(self, wrapped: WrappedKey, context: bytes) -> bytes:
-        cipher = self._ciphers.get(wrapped.epoch)
+        cipher = self._now().ciphers.get(wrapped.epoch) or self._lingering[1].get(wrapped.epoch)
         if cipher is None:
             raise KeyMissing(epoch=wrapped.epoch)
         blob = wrapped.blob
@@ -171,6 +237,91 @@ class FileKeyVault:
 
     def mac(self, purpose: str, data: bytes) -> bytes:
         return hmac.digest(self._mac_key, purpose.encode() + b"\0" + data, "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """The keys of a moment. One cipher object per epoch: building it costs more than a wrap."""
+
+    current: int
+    keys: Mapping[int, bytes]
+    ciphers: Mapping[int, AESGCM]
+
+    @classmethod
+    def of(cls, keys: Mapping[int, bytes], current: int) -> "_Ring":
+        return cls(current, keys, {epoch: AESGCM(key) for epoch, key in keys.items()})
+
+
+def _begun(keys: dict[int, bytes], current: int) -> tuple[dict[int, bytes], int]:
+    if len(keys) > 1:
+        return keys, current
+    return {**keys, current + 1: secrets.token_bytes(KEY_BYTES)}, current + 1
+
+
+def _only_current(keys: dict[int, bytes], current: int) -> tuple[dict[int, bytes], int]:
+    return {current: keys[current]}, current
+
+
+def _stamp(path: Path | None) -> tuple[int, int] | None:
+    """Tells one content of the file from another: it is replaced, never changed."""
+    if path is None:
+        return None
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - on the path of every wrap
+    except FileNotFoundError:
+        raise VaultMissing(path=str(path)) from None
+    return facts.st_ino, facts.st_mtime_ns
+
+
+def _read(path: Path) -> tuple[dict[int, bytes], int, bytes]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise VaultMissing(path=str(path)) from None
+    except OSError as error:
+        raise VaultInvalid(path=str(path), problem=error.strerror or "unreadable") from error
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            raise VaultInvalid(path=str(path), problem="not a plain file")
+        if facts.st_mode & 0o077:
+            raise VaultInvalid(path=str(path), problem="permissions must be 0600")
+        data = file.read(_MAX_FILE_BYTES)
+        replaced = not os.fstat(descriptor).st_nlink
+    if replaced:  # and its bytes perhaps overwritten
+        return _read(path)
+    try:
+        return _decode(data)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # Without the cause: its text could quote key material.
+        raise VaultInvalid(path=str(path), problem="damaged content") from None
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put `data` in the place of the file, durably, and overwrite what stood there."""
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)  # of a rotation that was cut off
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+    with path.open("r+b") as old:
+        size = os.fstat(old.fileno()).st_size
+        temporary.replace(path)
+        _sync_folder(path.parent)
+        old.write(bytes(size))
+        old.flush()
+        os.fsync(old.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _encode(keys: Mapping[int, bytes], current: int, mac_key: bytes) -> bytes:

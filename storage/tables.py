@@ -11,6 +11,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    or_,
 )
 
 from storage.database.metadata import Code, Id, UtcDateTime, metadata
@@ -28,9 +29,25 @@ objects = Table(
     Column("created_at", UtcDateTime, nullable=False),
     # Set when something durable refers to it; until then a sweep may remove it.
     Column("claimed_by", Id, nullable=True),
+    # Until when it must be kept, once that is known; until when the object store has
+    # said that it refuses to delete it. A folder refuses nothing: always null there.
+    Column("retain_until", UtcDateTime, nullable=True),
+    Column("locked_until", UtcDateTime, nullable=True),
     Column("erased_at", UtcDateTime, nullable=True),
     # Set when the destroyed key was gone from every file of ours; until then pending.
     Column("forgotten_at", UtcDateTime, nullable=True),
+)
+# What is to be locked (or can be no more): see `storage.objects.locking`.
+LOCK_DUE = and_(
+    objects.c.retain_until.is_not(None),
+    objects.c.erased_at.is_(None),
+    or_(objects.c.locked_until.is_(None), objects.c.locked_until < objects.c.retain_until),
+)
+Index(
+    "ix_objects_lock_due",
+    objects.c.object_key,
+    sqlite_where=LOCK_DUE,
+    postgresql_where=LOCK_DUE,
 )
 # For the sweep and for pending erasures: both are few among many.
 Index(

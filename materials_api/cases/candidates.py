@@ -18,6 +18,7 @@ from materials_api.cases.lifecycle import CaseOutcome, CaseState, outcome_of
 from materials_api.cases.requirements import UPLOAD, currently_met
 from materials_api.cases.upload_reasons import accepted_reason
 from materials_api.catalogue.model import Catalogue, Matter
+from materials_api.catalogue.requirements import HistoricMaterialRoute
 from materials_api.catalogue.terms import MaterialForm, Provenance, Route
 from materials_api.materials.lifecycle import MaterialState
 from materials_api.registers.party_events import events_of_party
@@ -30,7 +31,7 @@ from materials_api.rules.exemption_facts import (
     Met,
     subjects_of,
 )
-from materials_api.rules.exemptions import assess, upload_needs_reason
+from materials_api.rules.exemptions import assess, may_need_reason, upload_needs_reason
 from materials_api.rules.license_standing import license_standing
 from materials_api.rules.reuse_facts import CaseFacts, LicenseStanding
 from materials_api.tables import case_events, cases, material_parties, materials
@@ -158,7 +159,7 @@ def available_for(
     """Everything that `assess` looks at. Without `asked`, the licences issued here count."""
     facts = case_facts(room, tx, at, case, case.department)
     return Available(
-        materials=_materials(tx, case, facts),
+        materials=_materials(tx, case, facts, _reused(matter, case.variant)),
         licenses=_issued_here(room, tx, facts) if asked is None else asked.licenses,
         registers=frozenset(register.key for register in catalogue.registers),
         license_source=True if asked is None else asked.answered or bool(asked.licenses),
@@ -198,14 +199,29 @@ def upload_reason(
 
     `UploadReasonNeeded` when one was and no reason is given.
     """
-    needed = requirement is not None and upload_needs_reason(
-        assess_case(room, tx, at, case, asked), requirement
+    needed = (
+        requirement is not None
+        and may_need_reason(rules_of(room, tx, case)[1].requirement(case.variant, requirement))
+        and upload_needs_reason(assess_case(room, tx, at, case, asked), requirement)
     )
     reason = accepted_reason(needed, given)
     return needed, None if reason is None else reason.value
 
 
-def _materials(tx: ReadTx, case: CaseView, facts: CaseFacts) -> tuple[MaterialCandidate, ...]:
+def _reused(matter: Matter, variant: str) -> set[str]:
+    """Types of material that a requirement may be met with from an earlier case."""
+    return {
+        requirement.type
+        for requirement in matter.required(variant)
+        if any(isinstance(rule, HistoricMaterialRoute) for rule in requirement.routes)
+    }
+
+
+def _materials(
+    tx: ReadTx, case: CaseView, facts: CaseFacts, types: set[str]
+) -> tuple[MaterialCandidate, ...]:
+    if not types:
+        return ()
     ours = sorted({facts.applicant, *facts.people})
     where: list[ColumnElement[bool]] = [
         materials.c.material_id.in_(
@@ -219,6 +235,7 @@ def _materials(tx: ReadTx, case: CaseView, facts: CaseFacts) -> tuple[MaterialCa
         select(materials, cases.c.applicant.label("source_applicant"))
         .join(cases, cases.c.case_id == materials.c.case_id)
         .where(or_(*where), materials.c.case_id != case.case_id)
+        .where(materials.c.type.in_(sorted(types)))
         .order_by(materials.c.registered_at.desc(), materials.c.material_id)
         .limit(MOST)
     )

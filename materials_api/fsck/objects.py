@@ -3,7 +3,9 @@
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import bindparam, select
 
@@ -23,12 +25,15 @@ from storage.errors import KeyMissing, ObjectMissing
 from storage.objects import ObjectRef, SealedObjects, registry
 from storage.tables import objects
 
+_SWEPT = timedelta(days=2)  # by then a sweep has come by
+
 _FILE = Prepared(
     select(
         material_files.c.material_id,
         material_files.c.size,
         material_files.c.media_type,
         materials.c.registered_at,
+        materials.c.retain_until,
         cases.c.origin,
         erasures.c.sealed_at,
     )
@@ -85,9 +90,10 @@ class ObjectCheck:
     def object(self, tx: ReadTx, row: Row) -> None:
         """One row of `objects` against the rows that refer to it.
 
-        What the archive room claimed is checked there.
+        What the archive room claimed is checked there; nothing of it must be kept.
         """
         if is_id(str(row["claimed_by"]), IdKind.EXPORT):
+            self._found.columns("object_row", row["object_key"], self._retention(row, None))
             return
         object_key = row["object_key"]
         files, uploaded = _FILE.all(tx, {"key": object_key}), _UPLOAD.all(tx, {"key": object_key})
@@ -97,7 +103,7 @@ class ObjectCheck:
             return
         if row["claimed_by"] != (None if file is None else file["material_id"]):
             self._found.add("object_owner", object_key)
-        wrong = self._contradictions(row, file, upload)
+        wrong = self._contradictions(row, file, upload) + self._retention(row, file)
         wrong += ["files"] if len(files) > 1 else []
         wrong += ["uploads"] if len(uploaded) > 1 else []
         self._found.columns("object_row", object_key, wrong)
@@ -158,12 +164,33 @@ class ObjectCheck:
             return [*wrong, "upload"]
         return wrong if row["created_at"] == made else [*wrong, "created_at"]
 
+    def _retention(self, row: Row, file: Row | None) -> list[str]:
+        """That the row says what the material's does; that the store locks what it says."""
+        store, locked = self._room.objects.store, row["locked_until"]
+        wrong = []
+        if row["retain_until"] != (None if file is None else file["retain_until"]):
+            wrong.append("retain_until")
+        if locked is None:
+            return wrong  # not yet, or never: a server of the store sees to it
+        if not store.locks or row["retain_until"] is None or locked > row["retain_until"]:
+            wrong.append("locked_until")
+        elif row["wrapped_key"] is not None:
+            # Bytes that are not there are named where they are hashed.
+            with suppress(ObjectMissing):
+                if not store.retains(row["object_key"], locked):
+                    self._found.add("object_lock_short", row["object_key"])
+        return wrong
+
     def _kept(self, object_key: str) -> None:
+        """Erased, and nothing may be left; but what a lock held the sweep removes later."""
+        store = self._room.objects.store
         try:
-            self._room.objects.store.size(object_key)
+            store.size(object_key)
+            locked = store.retained_until(object_key)
         except ObjectMissing:
             return
-        self._found.add("object_kept", object_key)
+        if locked is None or locked < self._room.clock.now() - _SWEPT:
+            self._found.add("object_kept", object_key)
 
 
 class ContentCheck:

@@ -105,6 +105,10 @@ SENTENCES: Mapping[str, tuple[str, str]] = {
         "已删除的内容仍在存储中",
         "content that was erased is still in the store",
     ),
+    "object_lock_short": (
+        "对象存储未按数据行所载期限锁定该内容",
+        "the object store does not lock this content for as long as its row says",
+    ),
 }
 
 

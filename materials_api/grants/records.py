@@ -19,22 +19,31 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, literal_column, select, update
 
 from kernel.canonical import JsonValue, Record
 from kernel.clock import parse_time, time_text
 from kernel.principals import Capacity, Principal
 from ledger.merkle import leaf_hash
 from ledger.records import OpenedRecord, Row
+from ledger.tables import ledger_entries
 from materials_api.errors import RecordMismatch, RowChanged
 from materials_api.grants.errors import GrantUnknown
 from materials_api.grants.lifecycle import GrantState, GrantUse
 from materials_api.room import MaterialsRoom
 from materials_api.tables import grant_items, grants
 from storage.database import ReadTx, WriteTx
+from storage.database.prepared import Prepared
 
 _BY_ID = select(grants).where(grants.c.grant_id == bindparam("grant"))
 _LOCKED = _BY_ID.with_for_update()
+_FIRST = Prepared(
+    select(ledger_entries.c.leaf, ledger_entries.c.shard, ledger_entries.c.leaf_index)
+    .where(ledger_entries.c.entity == bindparam("entity"), ledger_entries.c.public.is_(False))
+    .order_by(ledger_entries.c.position)
+    .limit(literal_column("1"))
+    .offset(literal_column("0"))  # SQLite's dialect would make a parameter of it
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +203,7 @@ def open_grant(room: MaterialsRoom, tx: ReadTx, grant_id: str, *, lock: bool = F
     row = tx.one(_LOCKED if lock else _BY_ID, {"grant": grant_id})
     if row is None:
         raise GrantUnknown()
-    grant, agrees = read_grant(row, room.ledger.records.latest(tx, grant_id))
+    grant, agrees = read_grant(row, room.ledger.records.only_stop(tx, grant_id))
     if not agrees:
         raise RecordMismatch(entity=grant_id)
     return grant
@@ -245,14 +254,24 @@ def publish_end(
     room: MaterialsRoom, tx: WriteTx, at: datetime, reason: str, ended: OpenedRecord
 ) -> None:
     """The public `ended` leaf of a grant that was spent or revoked, so that a restore
-    from an older copy can honour it. Names the record by its place in the log, or by
-    its leaf hash while it has none: both tell nothing to outsiders."""
+    from an older copy can honour it. Names the record, and the first one of the grant,
+    which every copy has that knows the grant at all: each by its place in the log, or
+    by its leaf hash while it has none. Both tell nothing to outsiders."""
     body: dict[str, JsonValue] = {"reason": reason}
-    if ended.shard is not None and ended.leaf_index is not None:
-        body |= {"shard": ended.shard, "indexes": [ended.leaf_index]}
-    else:
-        body |= {"leaves": [leaf_hash(ended.leaf).hex()]}
+    first = _FIRST.all(tx, {"entity": ended.entity})[0]
+    named = {one["leaf"]: one for one in (first, _place(ended))}
+    placed = [one for one in named.values() if one["leaf_index"] is not None]
+    for shard in sorted({str(one["shard"]) for one in placed})[-1:]:
+        indexes: list[JsonValue] = [one["leaf_index"] for one in placed if one["shard"] == shard]
+        body |= {"shard": shard, "indexes": indexes}
+    rest = [one for one in named.values() if one not in placed or one["shard"] != body["shard"]]
+    if rest:
+        body |= {"leaves": [leaf_hash(one["leaf"]).hex() for one in rest]}
     room.ledger.journal.publish(tx, at, "ended", body, entity=ended.entity)
+
+
+def _place(record: OpenedRecord) -> dict[str, Any]:
+    return {"leaf": record.leaf, "shard": record.shard, "leaf_index": record.leaf_index}
 
 
 def _item(value: JsonValue) -> GrantItem:

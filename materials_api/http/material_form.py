@@ -115,7 +115,7 @@ def _register(
             files: list[FileInput] = []
             for file in form.files:
                 upload_id = new_id(IdKind.UPLOAD)
-                add_upload(tx, at, principal, upload_id, file.received)
+                add_upload(room, tx, at, principal, upload_id, file.received)
                 files.append(FileInput(upload_id, file.name))
             made = register_material(
                 room, tx, at, principal, case_id, fields.wanted(tuple(files)), asked

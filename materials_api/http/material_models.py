@@ -197,7 +197,12 @@ class InvalidatedOut(Wire):
 
 
 class ErasureOut(Wire):
-    """`pending`: nothing shows it any more, but a trace may be in a file of ours yet."""
+    """`pending`: nothing shows it any more, but a trace may be in a file of ours yet.
+
+    `older_copies`: whether backups made before can still be opened with the keys of
+    that time: `closed` once the operator has rotated the keys.
+    """
 
     material_id: str
     erasure: Literal["pending", "done"]
+    older_copies: Literal["readable", "closed"]

@@ -228,8 +228,12 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
             room.ledger.wait_for(entry.last_record, 2.0)
         continue_erasures(room, at)
         with room.database.read() as tx:
-            state = erasure_of(tx, material_id).state
-        answer = ErasureOut(material_id=material_id, erasure=state.value)
+            found = erasure_of(room, tx, material_id)
+        answer = ErasureOut(
+            material_id=material_id,
+            erasure=found.state.value,
+            older_copies="closed" if found.closed else "readable",
+        )
         return Response(
             answer.model_dump_json().encode(),
             200 if answer.erasure == "done" else 202,

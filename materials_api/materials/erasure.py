@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 
 from kernel.clock import china_date
 from kernel.principals import Principal, Role
@@ -48,11 +48,16 @@ class ErasureState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """How far an erasure has come. `last_record`: the entry that must be in the log first."""
+    """How far an erasure has come. `last_record`: the entry that must be in the log first.
+
+    `closed`: copies of the rows that were made before it, backups above all, open it no
+    longer either, because the key-encryption keys were rotated since.
+    """
 
     material_id: str
     state: ErasureState
     last_record: str | None = None
+    closed: bool = False
 
 
 def request_erasure(
@@ -67,7 +72,7 @@ def request_erasure(
     row = material_row(tx, material_id)
     _check_asker(tx, principal, material_id)
     if row["status"] == MaterialState.ERASED:
-        return erasure_of(tx, material_id)
+        return erasure_of(room, tx, material_id)
     _check_retention(tx, at, row)
     change_state(room, tx, at, principal, row, MaterialEvent.ERASE)
     tx.execute(insert(erasures), {"material_id": material_id, "requested_at": at})
@@ -75,7 +80,7 @@ def request_erasure(
     return Erasure(material_id, ErasureState.PENDING, last.entry_id)
 
 
-def erasure_of(tx: ReadTx, material_id: str) -> Erasure:
+def erasure_of(room: MaterialsRoom, tx: ReadTx, material_id: str) -> Erasure:
     """How far it has come; `MaterialUnknown` if it was never asked for."""
     row = tx.one(select(erasures).where(erasures.c.material_id == material_id))
     if row is None:
@@ -86,8 +91,17 @@ def erasure_of(tx: ReadTx, material_id: str) -> Erasure:
         .where(material_files.c.material_id == material_id, objects.c.forgotten_at.is_(None))
         .limit(1)
     )
-    done = row["sealed_at"] is not None and left is None
-    return Erasure(material_id, ErasureState.DONE if done else ErasureState.PENDING)
+    newest = tx.scalar(
+        select(func.max(objects.c.key_epoch))
+        .join(material_files, material_files.c.object_key == objects.c.object_key)
+        .where(material_files.c.material_id == material_id)
+    )
+    sealed = row["sealed_at"] is not None
+    return Erasure(
+        material_id,
+        ErasureState.DONE if sealed and left is None else ErasureState.PENDING,
+        closed=sealed and newest is not None and newest < room.vault.oldest_epoch,
+    )
 
 
 def continue_erasures(room: MaterialsRoom, at: datetime) -> int:
@@ -111,7 +125,7 @@ def continue_erasures(room: MaterialsRoom, at: datetime) -> int:
             room.database.write(_sealing(room, at, material_id))
         except ErasurePending:
             left += 1
-    finish_erasures(room.database, room.objects.store, at)
+    finish_erasures(room.database, room.objects.store, room.vault, at)
     return left
 
 
@@ -124,7 +138,7 @@ def _sealing(room: MaterialsRoom, at: datetime, material_id: str) -> Callable[[W
         )
         keys = [row["object_key"] for row in rows]
         for object_key in keys:
-            registry.erase(tx, at, object_key)
+            registry.erase(tx, at, room.vault, object_key)
         tx.execute(delete(uploads).where(uploads.c.object_key.in_(keys)))
         tx.execute(
             update(erasures).where(erasures.c.material_id == material_id).values(sealed_at=at)

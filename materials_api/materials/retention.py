@@ -9,8 +9,9 @@ from materials_api.cases.access import CaseView
 from materials_api.cases.lifecycle import CaseState
 from materials_api.catalogue.model import Catalogue, MaterialType, Matter
 from materials_api.days import add_years
-from materials_api.tables import case_requirements, cases, materials
+from materials_api.tables import case_requirements, cases, material_files, materials
 from storage.database import ReadTx, WriteTx
+from storage.objects import registry
 
 FOREVER = datetime(9000, 12, 31, tzinfo=UTC)
 """The end of a permanent retention."""
@@ -57,7 +58,9 @@ def extend_for_use(
 
 
 def extend_retention(tx: WriteTx, material_id: str, until: datetime) -> None:
-    """Keep the material at least until then; never shortens."""
+    """Keep the material and its files at least until then; never shortens."""
+    files = select(material_files.c.object_key).where(material_files.c.material_id == material_id)
+    registry.keep(tx, files, until)
     tx.execute(
         update(materials)
         .where(

@@ -111,6 +111,7 @@ def events_of_party(room: MaterialsRoom, tx: ReadTx, party: str) -> tuple[PartyE
     try:
         history = room.ledger.records.history(tx, events_id(party))
     except EntryUnknown:
+        room.ledger.records.require_unknown(events_id(party))
         history = []
     told = {record.entry_id: _event(party, record) for record in history}
     rows = {row["entry_id"]: (row["event"], row["at"]) for row in _EVENTS.all(tx, {"party": party})}

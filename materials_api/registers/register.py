@@ -203,7 +203,7 @@ def _newest(tx: ReadTx, register: str, holder: str, at: datetime) -> RowMapping 
 
 def _answer(room: MaterialsRoom, tx: ReadTx, row: RowMapping) -> FactsFound:
     record = room.ledger.records.open(tx, row["entry_id"])
-    latest = room.ledger.records.latest(tx, record.entity)
+    latest = room.ledger.records.only_stop(tx, record.entity)
     status = latest.body.get("status")
     told, body = record.body.get("facts"), record.body
     facts: dict[str, str | list[str]] = {}

@@ -49,6 +49,11 @@ def assess(
     )
 
 
+def may_need_reason(requirement: Requirement) -> bool:
+    """Whether `upload_needs_reason` could be true of it at all."""
+    return requirement.mandatory and bool(requirement.routes)
+
+
 def upload_needs_reason(assessment: Assessment, requirement: str) -> bool:
     """Whether bringing this material needs a reason, because a route is open (应免未免).
 

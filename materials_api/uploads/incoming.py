@@ -145,7 +145,7 @@ def keep_upload(
         known = tx.one(select(uploads).where(uploads.c.upload_id == upload_id))
         if known is not None:
             return _again(room, tx, principal, known, received)
-        add_upload(tx, at, principal, upload_id, received)
+        add_upload(room, tx, at, principal, upload_id, received)
         stored = received.stored
         return Upload(
             upload_id, stored.size, stored.sha256, stored.sm3, received.media_type, fresh=True
@@ -164,11 +164,16 @@ def keep_upload(
 
 
 def add_upload(
-    tx: WriteTx, at: datetime, principal: Principal, upload_id: str, received: Received
+    room: MaterialsRoom,
+    tx: WriteTx,
+    at: datetime,
+    principal: Principal,
+    upload_id: str,
+    received: Received,
 ) -> None:
     """The rows of a new upload and its audit, in the caller's transaction."""
     stored = received.stored
-    registry.add(tx, at, stored)
+    registry.add(tx, at, room.vault, stored)
     tx.execute(
         insert(uploads),
         {

@@ -36,7 +36,7 @@ def gather_grants(
     for row in rows:
         grant_id = row["grant_id"]
         if grant_id not in seen:
-            grant, agrees = read_grant(row, room.ledger.records.latest(tx, grant_id))
+            grant, agrees = read_grant(row, room.ledger.records.only_stop(tx, grant_id))
             seen[grant_id] = grant, _grant_facts(room, tx, case, grant, agrees=agrees)
         grant, facts = seen[grant_id]
         listed = any(one.item == item for one in grant.items)

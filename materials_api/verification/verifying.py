@@ -14,6 +14,7 @@ from functools import partial
 from kernel.errors import CodedError, NotFound, NotPermitted
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal
+from ledger.errors import HistoryCut
 from materials_api.catalogue.terms import Route
 from materials_api.grants.errors import (
     StatutoryDutyIncomplete,
@@ -98,6 +99,7 @@ def attempts(
     basis = checked_basis(wanted.basis)
     looked = Looked()
     waited = False
+    cut = False
     for _ in range(room.limits.grants.verification_attempts):
         refused: CodedError | None = None
         with room.database.read() as tx:
@@ -107,6 +109,12 @@ def attempts(
                     gathered = gather(room, tx, at, principal, wanted.case_id, wanted.items)
                 except (NotFound, NotPermitted) as error:
                     refused = error
+                except HistoryCut:
+                    # The snapshot may be older than what was stopped meanwhile.
+                    if cut:
+                        raise
+                    cut = True
+                    continue
         if known is not None:
             yield partial(_again, known)
             return

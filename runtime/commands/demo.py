@@ -20,10 +20,11 @@ from runtime.demo.papers import Papers
 from runtime.demo.results import Results, keep, summary
 from runtime.demo.server import running_server
 from runtime.demo.stage import Stage
+from runtime.demo.tampering import tampering
 from runtime.demo.tryout import TOKENS, command, results_of, short
 from runtime.errors import StoreExists
-from runtime.settings import data_path
-from runtime.store import OBJECTS, create_store, open_store
+from runtime.settings import data_path, read_settings
+from runtime.store import create_store, open_store
 
 NAME = "yunjian.mianjiao.example"
 
@@ -41,7 +42,11 @@ def play(data: Path, files: Path | None, *, as_json: bool) -> int:
     with open_store(data) as store:
         policy = store.ledger.policy_text()
     console = Console(stderr=True)
-    with running_server(data) as server, _bar(console) as bar:
+    with (
+        running_server(data) as server,
+        tampering(data, read_settings()) as objects,
+        _bar(console) as bar,
+    ):
         task = bar.add_task("", total=None)
 
         def say(line: str) -> None:
@@ -51,7 +56,7 @@ def play(data: Path, files: Path | None, *, as_json: bool) -> int:
                 print(line, file=sys.stderr)
 
         callers = clients(server.url, identities, lambda size: bar.advance(task, size))
-        stage = Stage(callers, Papers(folder / "papers"), data / OBJECTS, say)
+        stage = Stage(callers, Papers(folder / "papers"), objects, say)
         for one in passed:
             say(f"  不提交 refused: {one.name}: {one.zh} / {one.en} [{one.code}]")
         try:

@@ -148,7 +148,8 @@ def _files(store: Store) -> list[Problem]:
     with store.database.read() as tx:
         shards = set(tx.execute(select(ledger_heads.c.shard)).scalars())
     now = SystemClock().now()
-    return check_files(store.database, store.object_store, store.data / "log", shards, now).problems
+    logs = store.place.shards
+    return check_files(store.database, store.object_store, logs, shards, now).problems
 
 
 def check_audit(store: Store, tell: Tell) -> list[Problem]:

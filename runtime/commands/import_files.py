@@ -64,6 +64,7 @@ def import_manifest(data: Path, manifest: Path, *, as_json: bool) -> int:
             counts = import_rows(store.materials, LOCAL, rows, manifest.parent, tell)
         if not server_runs:
             store.ledger.sequence(store.clock.now())
+            store.lock_objects()
         size = store.ledger.checkpoint().size
     _write_report(report, refused)
     summary = {

@@ -3,13 +3,35 @@
 import sys
 from pathlib import Path
 
-from runtime.store import open_store
+from runtime.errors import SettingInvalid
+from runtime.store import head_memory, open_store
 
 
 def print_checkpoint(data: Path) -> int:
     """The newest published checkpoint, exactly as served."""
     with open_store(data) as store:
         sys.stdout.write(store.ledger.reader.checkpoint_text())
+    return 0
+
+
+def print_policy(data: Path) -> int:
+    """The trust policy of whoever trusts this log's key and nobody else."""
+    with open_store(data) as store:
+        sys.stdout.write(store.ledger.policy_text())
+    return 0
+
+
+def remember(data: Path) -> int:
+    """Make the file of `MIANJIAO_HIGH_WATER_FILE` anew, from what is published now."""
+    with open_store(data) as store:
+        memory = head_memory(store.settings)
+        if memory is None:
+            raise SettingInvalid(
+                name="MIANJIAO_HIGH_WATER_FILE", rule="没有设置", rule_en="it is not set"
+            )
+        signed = store.ledger.signed_checkpoint()
+        memory.create(signed.encode())
+    print(f"{memory.name}: {signed.checkpoint.origin} {signed.checkpoint.size}")
     return 0
 
 

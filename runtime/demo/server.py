@@ -10,6 +10,9 @@ from pathlib import Path
 
 from runtime.demo.errors import ServerDidNotStart
 
+SERVE = (sys.executable, "-m", "runtime.cli", "serve", "--port", "0", "--json")
+"""The command of a server on a free port that says where it is; `--data DATA` follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -27,7 +30,7 @@ def running_server(data: Path) -> Iterator[Server]:
     sends SIGTERM and waits for the ledger to close.
     """
     process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-        [sys.executable, "-m", "runtime.commands.serve", str(data)],
+        [*SERVE, "--data", str(data)],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,

@@ -4,8 +4,7 @@ Every answer is checked against what the story tells: a demo that goes otherwise
 fails. `story` plays on it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from runtime.demo import people
 from runtime.demo.client import Client, Json, Refused
 from runtime.demo.errors import DemoExpectation
 from runtime.demo.papers import Papers
+from runtime.demo.tampering import Tampering
 
 BATCH = 50  # items of one verification call
 
@@ -38,7 +38,7 @@ class Stage:
         self,
         callers: dict[str, Client],
         papers: Papers,
-        objects: Path,
+        objects: Tampering,
         say: Callable[[str], None],
     ) -> None:
         self.callers = callers
@@ -49,8 +49,8 @@ class Stage:
         self.kept = Kept()
         self.packages: list[str] = []
         """Cases to be exported at the end."""
-        self.plan_object = objects
-        """Where the bytes of the large scan lie."""
+        self.plan_object = ""
+        """Key of the large scan."""
 
     def say(self, line: str) -> None:
         """Tell the reader; a line that begins with a number begins that step."""
@@ -197,23 +197,6 @@ class Stage:
         for path, caller in self.kept.receipts.values():
             self[caller].receipt(path)
 
-    def stored_objects(self) -> set[Path]:
-        """Every file of the object store; what a step added is the difference."""
-        return {path for path in self.objects.rglob("*") if path.is_file()}
-
-    @contextmanager
-    def flipped_byte(self, path: Path) -> Iterator[None]:
-        """Flip a bit in the middle of a stored object; put it back afterwards."""
-        mode = path.stat().st_mode
-        path.chmod(0o600)
-        place = path.stat().st_size // 2
-        try:
-            _flip(path, place)
-            yield
-        finally:
-            _flip(path, place)
-            path.chmod(mode)
-
     def expect(self, step: str, got: object, wanted: object) -> None:
         if got != wanted:
             raise DemoExpectation(step=step, got=f"{got} ≠ {wanted}")
@@ -225,11 +208,3 @@ class Stage:
         except Refused as refused:
             return refused.code
         return "accepted"
-
-
-def _flip(path: Path, place: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(place)
-        byte = file.read(1)
-        file.seek(place)
-        file.write(bytes([byte[0] ^ 1]))

@@ -124,7 +124,7 @@ def establishment(
         issued_at="2019-05-17",
         **PREFERS_PAPER,
     )
-    before = stage.stored_objects()
+    before = stage.objects.keys()
     plan = stage.hand_in(
         case,
         papers.scan("营业场所测绘图"),
@@ -132,7 +132,7 @@ def establishment(
         "营业场所测绘图（64 MiB 扫描件）",
         issued_at="2024-02-11",
     )
-    (stage.plan_object,) = stage.stored_objects() - before
+    (stage.plan_object,) = stage.objects.keys() - before
     stage["window"].post(f"/v1/cases/{case}/commitments", {"requirement": "appointment_document"})
     own = [stage.hand_in_plain(case, file, name) for file, name in extra]
     stage.decide(case)
@@ -328,7 +328,7 @@ def damaged(stage: Stage, case: str, kept: dict[str, str]) -> None:
     """5 One stored byte is flipped and put back."""
     stage.say("5 翻转存储中的一个字节 / one stored byte is flipped")
     plan = [("other", kept["plan"])]
-    with stage.flipped_byte(stage.plan_object):
+    with stage.objects.flipped(stage.plan_object):
         outcome = stage.verify(case, plan)[kept["plan"]]
     stage.expect("5", outcome["reason"], "content_mismatch")
     stage.say("  内容与存证不一致，已拒绝；恢复后通过 / refused; restored, it passes again")

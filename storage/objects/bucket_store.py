@@ -32,43 +32,50 @@ class BucketStore:
     and the later one takes its own version away.
     """
 
+    locks = True
+
     def __init__(self, bucket: Bucket) -> None:
         """See `storage.s3.self_test`, which a service runs before it serves."""
         self._bucket = bucket
 
     def create(self, key: str) -> ObjectWriter:
-        return _BucketWriter(self._bucket, _name(key))
+        return _BucketWriter(self._bucket, object_name(key))
 
     def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:
         def store(item: tuple[str, bytes]) -> None:
             # In one request whatever the size: a writer's parts would wait for these threads.
             key, data = item
-            if not self._bucket.put_new(_name(key), data):
-                _compare(self._bucket, _name(key), len(data), hashlib.sha256(data).digest())
+            if not self._bucket.put_new(object_name(key), data):
+                _compare(self._bucket, object_name(key), len(data), hashlib.sha256(data).digest())
 
         deque(self._bucket.in_parallel(store, items), maxlen=0)
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         if start < 0 or (stop is not None and stop < start):
             raise ValueError("a range has 0 <= start <= stop")
-        return self._bucket.read(_name(key), start, stop)
+        return self._bucket.read(object_name(key), start, stop)
 
     def size(self, key: str) -> int:
-        return self._bucket.stat(_name(key)).size
+        return self._bucket.stat(object_name(key)).size
 
     def delete(self, key: str) -> None:
-        self._bucket.remove(_name(key))
+        self._bucket.remove(object_name(key))
 
     def retain(self, key: str, until: datetime) -> None:
-        self._bucket.lock(_name(key), bounded(until))
+        self._bucket.lock(object_name(key), bounded(until))
 
     def retained_until(self, key: str) -> datetime | None:
-        return self._bucket.stat(_name(key)).locked_until
+        name = object_name(key)
+        return self._bucket.stat(name, self._bucket.oldest_version(name)).locked_until
+
+    def retains(self, key: str, until: datetime) -> bool:
+        locked = self.retained_until(key)
+        return locked is not None and locked >= bounded(until)
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
         for name, stored in self._bucket.names(_PREFIX):
             key = name.rpartition("/")[2]
-            if is_key(key) and name == _name(key):
+            if is_key(key) and name == object_name(key):
                 yield key, stored
 
     def strangers(self) -> Iterator[str]:
@@ -76,7 +83,7 @@ class BucketStore:
         for entry in self._bucket.versions(_PREFIX):
             key = entry.name.rpartition("/")[2]
             path = entry.name.removeprefix(_PREFIX)
-            if not (is_key(key) and entry.name == _name(key)):
+            if not (is_key(key) and entry.name == object_name(key)):
                 yield path
             elif entry.marker:
                 yield f"{path} (deleted, version {entry.version})"
@@ -196,5 +203,6 @@ def _compare(bucket: Bucket, name: str, size: int, sha256: bytes) -> None:
         raise ImmutableConflict()
 
 
-def _name(key: str) -> str:
+def object_name(key: str) -> str:
+    """Where the object lies in its bucket."""
     return f"{_PREFIX}{check_key(key)[:2]}/{key}"

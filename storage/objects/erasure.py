@@ -2,8 +2,10 @@
 
 `registry.erase` and the ledger null the keys inside the business transaction.
 Older pages may still stand in the write-ahead log, so erasure is `pending`
-until the log was emptied. On PostgreSQL, where old versions of rows stay in the
-server's files, it stays pending. Safe to repeat at any time; run it at every start.
+until the log was emptied. On PostgreSQL old versions of rows stay in the server's
+files, out of our reach: there it is pending until the epoch was destroyed that the
+key was wrapped in, and they open nothing (`storage.rotation`). Safe to repeat at any
+time; run it at every start.
 
 Ciphertext that a lock still holds stays where it is: without its key nobody can
 ever read it. It is deleted by the sweep, once the lock has ended.
@@ -17,6 +19,7 @@ from sqlalchemy import select, update
 
 from storage.database import Database, ReadTx, WriteTx
 from storage.errors import ObjectRetained
+from storage.keyvault import KeyVault
 from storage.objects.port import ObjectStore
 from storage.tables import objects
 
@@ -35,15 +38,20 @@ class Erasures:
     locked: list[str]
 
 
-def pending(tx: ReadTx) -> list[str]:
-    """Keys of erased objects whose traces may still be in our files."""
+def pending(tx: ReadTx, since_epoch: int = 0) -> list[str]:
+    """Keys of erased objects whose traces may still be in our files; of those alone
+    that were erased in this epoch of the vault or later."""
     query = select(objects.c.object_key).where(
-        objects.c.erased_at.is_not(None), objects.c.forgotten_at.is_(None)
+        objects.c.erased_at.is_not(None),
+        objects.c.forgotten_at.is_(None),
+        objects.c.key_epoch >= since_epoch,
     )
     return [row["object_key"] for row in tx.all(query)]
 
 
-def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Erasures:
+def finish_erasures(
+    database: Database, store: ObjectStore, vault: KeyVault, at: datetime
+) -> Erasures:
     """Delete the ciphertexts of erased objects and see to it that their keys are gone.
 
     The log is emptied even if no object is pending: the ledger erases records
@@ -58,8 +66,11 @@ def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Era
             store.delete(key)
         except ObjectRetained:
             locked.append(key)
+    left: list[str] = []
     if not database.forget_deleted():
-        return Erasures(done=[], pending=keys, locked=[])
+        with database.read() as tx:
+            left = pending(tx, since_epoch=vault.oldest_epoch)
+        keys = sorted(set(keys) - set(left))
 
     def mark(tx: WriteTx) -> None:
         for batch in _batches(keys):
@@ -69,7 +80,7 @@ def finish_erasures(database: Database, store: ObjectStore, at: datetime) -> Era
 
     if keys:
         database.write(mark)
-    return Erasures(done=keys, pending=[], locked=locked)
+    return Erasures(done=keys, pending=left, locked=[key for key in locked if key in set(keys)])
 
 
 def _batches(keys: Sequence[str]) -> list[Sequence[str]]:

@@ -33,6 +33,8 @@ class FilesystemStore:
     between a check and a rename for a second writer to slip through.
     """
 
+    locks = False
+
     def __init__(self, root: Path, *, create: bool = False) -> None:
         """Open the store at `root`, which must exist unless `create`.
 
@@ -115,6 +117,10 @@ class FilesystemStore:
     def retained_until(self, key: str) -> datetime | None:
         self.size(key)
         return None
+
+    def retains(self, key: str, until: datetime) -> bool:
+        self.size(key)
+        return False
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
         for name in _FOLDERS:

@@ -62,6 +62,9 @@ class ObjectStore(Protocol):
     known then, and the same call may succeed later.
     """
 
+    locks: bool
+    """Whether `retain` holds against the owner: of a bucket it does, of a folder it cannot."""
+
     def create(self, key: str) -> ObjectWriter: ...
 
     def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:
@@ -99,6 +102,11 @@ class ObjectStore(Protocol):
 
     def retained_until(self, key: str) -> datetime | None:
         """Until when the store refuses `delete`; None if it does not, or never did.
+        `ObjectMissing` if there is no object."""
+        ...
+
+    def retains(self, key: str, until: datetime) -> bool:
+        """Whether it refuses `delete` at least until then, as after `retain(key, until)`.
         `ObjectMissing` if there is no object."""
         ...
 

@@ -1,21 +1,24 @@
 """The `objects` table: which stored bytes belong to what, and the wrapped keys.
 
 An object is added when its bytes are durable, claimed when something durable
-refers to it, and erased by destroying its wrapped key.
+refers to it, kept for as long as a case demands, and erased by destroying its wrapped key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Select, bindparam, delete, or_, select, update
 
 from storage.database import ReadTx, WriteTx
 from storage.database.prepared import Prepared
 from storage.errors import KeyMissing, ObjectClaimed, ObjectMissing
-from storage.keyvault import WrappedKey
+from storage.keyvault import KeyVault, WrappedKey
 from storage.objects.sealed_writer import ObjectRef, StoredObject
 from storage.tables import objects
 
+_NO_RETENTION: Mapping[str, datetime] = MappingProxyType({})
 _REF = Prepared(
     select(
         objects.c.size,
@@ -40,17 +43,27 @@ _OWNER = select(objects.c.claimed_by, objects.c.erased_at).where(
 _ERASE = (
     update(objects)
     .where(objects.c.object_key == bindparam("key"), objects.c.erased_at.is_(None))
-    .values(wrapped_key=None, erased_at=bindparam("at"))
+    .values(wrapped_key=None, key_epoch=bindparam("epoch"), erased_at=bindparam("at"))
 )
 
 
-def add(tx: WriteTx, at: datetime, stored: StoredObject) -> None:
-    """Note an object whose bytes are durable. Until it is claimed a sweep may remove it."""
-    add_many(tx, at, [stored])
+def add(tx: WriteTx, at: datetime, vault: KeyVault, stored: StoredObject) -> None:
+    """Note an object whose bytes are durable. Until it is claimed a sweep may remove it.
+
+    `KeyRotated`: the epoch that it was encrypted in was destroyed meanwhile.
+    """
+    add_many(tx, at, vault, [stored])
 
 
-def add_many(tx: WriteTx, at: datetime, stored: Sequence[StoredObject]) -> None:
-    """`add` for a batch, in one statement."""
+def add_many(
+    tx: WriteTx,
+    at: datetime,
+    vault: KeyVault,
+    stored: Sequence[StoredObject],
+    retain: Mapping[str, datetime] = _NO_RETENTION,
+) -> None:
+    """`add` for a batch, in one statement. `retain`: as `keep`, by object key."""
+    vault.require({item.wrapped_key.epoch for item in stored})
     tx.insert_many(
         objects,
         [
@@ -62,6 +75,7 @@ def add_many(tx: WriteTx, at: datetime, stored: Sequence[StoredObject]) -> None:
                 "wrapped_key": item.wrapped_key.blob,
                 "key_epoch": item.wrapped_key.epoch,
                 "created_at": at,
+                "retain_until": retain.get(item.object_key),
             }
             for item in stored
         ],
@@ -85,6 +99,26 @@ def claim(tx: WriteTx, object_key: str, owner: str) -> None:
         raise ObjectClaimed()
 
 
+def keep(tx: WriteTx, object_keys: Select[Any], until: datetime) -> None:
+    """Say that these must be kept at least until then (UTC); never shortens.
+
+    The store is told afterwards, by `locking.apply_locks`.
+    """
+    tx.execute(
+        update(objects)
+        .where(
+            objects.c.object_key.in_(object_keys),
+            or_(objects.c.retain_until.is_(None), objects.c.retain_until < until),
+        )
+        .values(retain_until=until)
+    )
+
+
+def forget_locks(tx: WriteTx) -> None:
+    """Of rows that come to another store, or back from a backup: it is told anew."""
+    tx.execute(update(objects).values(locked_until=None))
+
+
 def ref(tx: ReadTx, object_key: str) -> ObjectRef:
     """What it takes to read the object. `ObjectMissing`: no such row. `KeyMissing`: erased."""
     row = _REF.one(tx, {"key": object_key})
@@ -96,13 +130,15 @@ def ref(tx: ReadTx, object_key: str) -> ObjectRef:
     return ObjectRef(object_key, row["size"], row["cipher_size"], row["cipher_sha256"], wrapped)
 
 
-def erase(tx: WriteTx, at: datetime, object_key: str) -> None:
-    """Destroy the wrapped key. The bytes can then never be read again, by anyone.
+def erase(tx: WriteTx, at: datetime, vault: KeyVault, object_key: str) -> None:
+    """Destroy the wrapped key. From these rows the bytes can then never be read again.
 
-    Erasure is pending until `erasure.finish_erasures` has emptied the
-    write-ahead log. Erased already is no change. `ObjectMissing`: no such row.
+    The row keeps the current epoch: once that is destroyed, no older copy of the
+    rows opens them either. Erasure is pending until `erasure.finish_erasures`.
+    Erased already is no change. `ObjectMissing`: no such row.
     """
-    done = tx.execute(_ERASE, {"key": object_key, "at": at}).rowcount
+    values = {"key": object_key, "at": at, "epoch": vault.current_epoch}
+    done = tx.execute(_ERASE, values).rowcount
     if not done and tx.one(_OWNER, {"key": object_key}) is None:
         raise ObjectMissing()
 

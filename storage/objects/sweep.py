@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from storage.database import Database, WriteTx
 from storage.errors import ObjectRetained
+from storage.keyvault import KeyVault
 from storage.objects import registry
 from storage.objects.erasure import finish_erasures
 from storage.objects.port import ObjectStore
@@ -41,6 +42,7 @@ class Swept:
 def sweep(
     database: Database,
     store: ObjectStore,
+    vault: KeyVault,
     at: datetime,
     *,
     older_than: timedelta,
@@ -75,7 +77,7 @@ def sweep(
                 strays += 1
             except ObjectRetained:
                 locked += 1
-    erasures = finish_erasures(database, store, at)
+    erasures = finish_erasures(database, store, vault, at)
     locked += len(erasures.locked)
     return Swept(unclaimed, strays, len(erasures.done), len(erasures.pending), locked)
 

@@ -297,18 +297,20 @@ class Bucket:
             yield from page.entries
 
     def lock(self, name: str, until: datetime) -> None:
-        """Keep the newest version at least until then, in compliance mode. Never shortens.
+        """Keep the oldest version at least until then, in compliance mode. Never shortens.
 
-        `ObjectMissing`. Kept as long already is no change.
+        The oldest, because what was put on top of it later is not ours. `ObjectMissing`.
+        Kept as long already is no change.
         """
-        stat = self.stat(name)
+        version = self.oldest_version(name)
+        stat = self.stat(name, version)
         while stat.locked_until is None or stat.locked_until < until:
             try:
-                self.set_lock(name, stat.version, until)
+                self.set_lock(name, version, until)
                 return
             except ObjectRetained:
                 # Another process was faster; if with less, it is our turn again.
-                before, stat = stat, self.stat(name)
+                before, stat = stat, self.stat(name, version)
                 if stat == before:
                     raise StorageFailed(problem="retention refused") from None
 

@@ -4,7 +4,7 @@ The server's own words are never passed on: they may name keys and hosts.
 """
 
 from kernel.errors import InvalidInput, Unavailable
-from storage.errors import StorageFailed
+from storage.errors import StoreAway
 
 
 class S3SettingInvalid(InvalidInput):
@@ -12,8 +12,11 @@ class S3SettingInvalid(InvalidInput):
     zh = "对象存储设置 {setting} 不正确；应为：{form}"
     en = "the object store's setting {setting} is wrong; it is {form}"
 
+    def message_en(self) -> str:
+        return self.en.format(setting=self.details["setting"], form=self.details["form_en"])
 
-class S3Unreachable(StorageFailed):
+
+class S3Unreachable(StoreAway):
     code = "s3_unreachable"
     zh = "连不上对象存储 {endpoint}（{problem}）；请检查服务是否运行、地址与网络"
     en = (
@@ -22,13 +25,13 @@ class S3Unreachable(StorageFailed):
     )
 
 
-class S3Slow(StorageFailed):
+class S3Slow(StoreAway):
     code = "s3_slow"
     zh = "对象存储 {endpoint} 响应过慢，已放弃；请检查其负载与磁盘"
     en = "the object store at {endpoint} answers too slowly: check its load and its disks"
 
 
-class S3Busy(StorageFailed):
+class S3Busy(StoreAway):
     code = "s3_busy"
     zh = "对象存储 {endpoint} 暂不能处理请求（{problem}）；请稍后重试并检查其状态"
     en = (
@@ -37,7 +40,7 @@ class S3Busy(StorageFailed):
     )
 
 
-class S3NotUnderstood(StorageFailed):
+class S3NotUnderstood(StoreAway):
     code = "s3_not_understood"
     zh = "{endpoint} 的应答不是 S3（{problem}）；请检查地址、端口以及是否应使用 TLS"
     en = (

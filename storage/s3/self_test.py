@@ -32,7 +32,7 @@ def self_test(bucket: Bucket, at: datetime) -> None:
     locked for 20 minutes, and removes those of earlier starts.
     """
     bucket.check()
-    _remove_old(bucket)
+    _remove_old(bucket, at - 2 * LOCKED)
     name = PREFIX + secrets.token_hex(16)
     bucket.put_new(name, _FIRST)
     _check_conditions(bucket, name)
@@ -92,8 +92,9 @@ def _check_kept(bucket: Bucket, name: str, version: str | None, until: datetime,
         _failed(bucket, what)
 
 
-def _remove_old(bucket: Bucket) -> None:
-    for name in {entry.name for entry in bucket.versions(PREFIX)}:
+def _remove_old(bucket: Bucket, before: datetime) -> None:
+    """Younger ones may be those of a process that starts now, and not locked yet."""
+    for name in {entry.name for entry in bucket.versions(PREFIX) if entry.stored_at < before}:
         # Still locked, or another process is at it: the next start comes to it.
         with suppress(CodedError):
             bucket.remove(name)

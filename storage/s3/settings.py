@@ -39,12 +39,26 @@ class S3Settings:
 
     def __post_init__(self) -> None:
         if not _ENDPOINT.fullmatch(self.endpoint):
-            raise S3SettingInvalid(setting="endpoint", form="host:port, without http://")
+            raise S3SettingInvalid(
+                setting="endpoint",
+                form="主机:端口，不带 http://",
+                form_en="host:port, without http://",
+            )
         if not _BUCKET.fullmatch(self.bucket) or ".." in self.bucket:
-            raise S3SettingInvalid(setting="bucket", form="3 to 63 of a-z, 0-9, - and .")
+            raise S3SettingInvalid(
+                setting="bucket",
+                form="3 至 63 个 a-z、0-9、- 和 . 字符",
+                form_en="3 to 63 of a-z, 0-9, - and .",
+            )
         for setting in ("access_key", "secret_key", "region"):
             value: str = getattr(self, setting)
             if not value or not value.isascii() or any(letter.isspace() for letter in value):
-                raise S3SettingInvalid(setting=setting, form="ASCII without spaces, not empty")
+                raise S3SettingInvalid(
+                    setting=setting,
+                    form="不含空白的 ASCII 字符，不得为空",
+                    form_en="ASCII without spaces, not empty",
+                )
         if self.ca_file is not None and not self.ca_file.is_file():
-            raise S3SettingInvalid(setting="ca_file", form="a file of PEM certificates")
+            raise S3SettingInvalid(
+                setting="ca_file", form="PEM 证书文件", form_en="a file of PEM certificates"
+            )

@@ -1,9 +1,7 @@
 """Asks a server that came back for everything that its killed forerunners acknowledged."""
 
 import json
-import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,18 +75,17 @@ _ROWS = {
 }
 
 
-def missing_rows(data: Path, items: list[tuple[str, str, Any]]) -> list[str]:
+def missing_rows(ids: Callable[[str], set[str]], items: list[tuple[str, str, Any]]) -> list[str]:
     """Rows that are not those of the acknowledged things: one lost, or one made twice.
 
     To be asked when every request was answered, so that nothing is under way.
     """
     found = []
-    with closing(sqlite3.connect(f"file:{data / 'mianjiao.sqlite3'}?mode=ro", uri=True)) as rows:
-        for kind, query in _ROWS.items():
-            there = {row[0] for row in rows.execute(query)}
-            known = {thing for what, thing, _ in items if what == kind}
-            if known - there:
-                found.append(f"{len(known - there)} acknowledged of kind {kind} have no row")
-            if there - known:
-                found.append(f"{len(there - known)} of kind {kind} that nobody was told of")
+    for kind, query in _ROWS.items():
+        there = ids(query)
+        known = {thing for what, thing, _ in items if what == kind}
+        if known - there:
+            found.append(f"{len(known - there)} acknowledged of kind {kind} have no row")
+        if there - known:
+            found.append(f"{len(there - known)} of kind {kind} that nobody was told of")
     return found

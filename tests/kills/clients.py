@@ -19,6 +19,9 @@ from runtime.demo import people
 
 PDF = b"%%PDF-1.4\n1 0 obj<<>>endobj\n%% %d\ntrailer<</Root 1 0 R>>\n%%%%EOF\n"
 _LOST = (OSError, http.client.HTTPException)
+# Answers of an API whose database is away, or just came back: the same request again.
+_AGAIN = {"database_unavailable", "outcome_unknown", "ledger_stopped"}
+AGAIN_SECONDS = 30
 
 
 class Ended(Exception):
@@ -81,6 +84,7 @@ class Caller:
         content = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
         if not isinstance(body, bytes):
             headers["Content-Type"] = "application/json"
+        deadline = time.monotonic() + AGAIN_SECONDS
         while True:
             url = self.place.here()
             if self._connection is None or self._url != url:
@@ -93,7 +97,13 @@ class Caller:
                     method, path, content if method != "GET" else None, headers
                 )
                 answer = self._connection.getresponse()
-                return answer.status, answer.read()
+                status, data = answer.status, answer.read()
+                if status != 503 or json.loads(data).get("code") not in _AGAIN:
+                    return status, data
+                if time.monotonic() > deadline:
+                    return status, data
+                self.known.retried += 1
+                time.sleep(0.05)
             except _LOST:
                 self.close()
                 self.known.retried += 1

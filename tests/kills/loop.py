@@ -117,7 +117,7 @@ def _last(
     items = [(kind, thing, said) for (kind, thing), said in newest.items()]
     outcome.lost += lost(checker, items, policy)
     outcome.checked += len(items)
-    outcome.lost += missing_rows(host.data, known.items)
+    outcome.lost += missing_rows(host.ids, known.items)
     place.move("")
     host.kill()
     outcome.checks += 1

@@ -1,4 +1,4 @@
-"""25 SIGKILLs of the embedded store under load; `make soak` does 1,000."""
+"""25 SIGKILLs of each store under load; `make soak` does 1,000 embedded and 300 of PostgreSQL."""
 
 import sqlite3
 from contextlib import closing
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills.hosts import CommandHost, ForkingHost
+from tests.kills.hosts import CommandHost, ForkingHost, PostgresHost, postgres_store
 from tests.kills.loop import make_store, run
 
 KILLS = 25
@@ -24,6 +24,19 @@ def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path) -> None:
     assert min(outcome.acknowledged[kind] for kind in ("material", "receipt", "verification")) > 3
     assert outcome.retried > 3
     assert (tmp_path / "log.txt").read_text() == ""
+
+
+@pytest.mark.timeout(300)
+def test_nothing_acknowledged_is_lost_by_kills_of_postgresql_and_the_api(tmp_path: Path) -> None:
+    with postgres_store(tmp_path / "store") as (server, tokens):
+        host = PostgresHost(tmp_path / "store", tmp_path / "log.txt", server, seed=1)
+        outcome = run(host, tokens, kills=KILLS, seed=1, life=0.25, check_every=12)
+    assert outcome.lost == []
+    assert outcome.problems == []
+    assert outcome.kills == KILLS
+    assert set(host.struck) == {"api", "server", "postmaster", "session", "both"}
+    assert min(outcome.acknowledged[kind] for kind in ("material", "receipt", "verification")) > 3
+    assert outcome.retried > 3
 
 
 def test_the_command_itself_is_killed_too(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ effect is stored. The wrapped tiles fail the test when an immutable path ever
 changes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -78,6 +78,9 @@ class FaultyTiles:
         )
         assert self.known.get(path.text, data) == data, f"{path.text} changed"
         return data
+
+    def get_many(self, paths: Iterable[Any]) -> dict[Any, bytes]:
+        return {path: self.get(path) for path in paths}
 
     def publish(self, checkpoint: bytes) -> None:
         self.fault.call("publish", lambda: self.inner.publish(checkpoint), lambda: None)

@@ -18,6 +18,7 @@ from kernel.ids import IdKind, new_id
 from ledger.errors import LedgerStopped, SequencerBusy, SequencerLost
 from ledger.service import lock_path
 from ledger.tables import ledger_entries
+from storage.errors import StorageFailed
 from tests.engines import POSTGRESQL, Engine, Servers
 from tests.postgres_server import PostgresServer
 
@@ -236,7 +237,8 @@ def test_two_that_both_believe_to_lead_never_make_two_histories(
     def run(one: Any) -> None:
         sequencer: Any = None
         while not stopping.is_set():
-            with contextlib.suppress(SequencerLost, LedgerStopped, FileNotFoundError):
+            # One that begins clears away what another is just writing: `storage_failed`.
+            with contextlib.suppress(SequencerLost, LedgerStopped, StorageFailed):
                 if sequencer is None or sequencer.failure is not None:
                     fresh = open_store(store.directory)
                     opened.append(fresh)

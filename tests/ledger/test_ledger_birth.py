@@ -132,6 +132,7 @@ def test_a_signer_of_another_origin_is_refused(store: Any) -> None:
         tiles=FilesystemTiles(store.log),
         signers=[Ed25519Signer("another.example/2026", b"\x01" * 32)],
         reader=store.ledger.reader,
+        stops=store.ledger.stops,
         shard="2026",
     )
     with pytest.raises(KeyMismatch):

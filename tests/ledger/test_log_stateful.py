@@ -31,7 +31,7 @@ from ledger.leaves import PublicLeaf, parse_leaf
 from ledger.lock import FileLock
 from ledger.merkle import leaf_hash, verify_consistency
 from ledger.receipts import Evidence, verify_receipt
-from ledger.service import Ledger, key_path
+from ledger.service import Ledger, key_path, stops_store
 from ledger.tilestore import FilesystemTiles
 
 pytestmark = pytest.mark.both_engines
@@ -122,6 +122,7 @@ class LogMachine(RuleBasedStateMachine):
         broken = Ledger(
             database=faults.FaultyDatabase(self.store.database, fault),
             vault=self.store.vault,
+            stops=stops_store(self.store.directory),
             tiles=faults.FaultyTiles(FilesystemTiles(self.store.log), fault),
             signers=[
                 faults.FaultySigner(open_key_file(key_path(self.store.directory, "2026")), fault)

@@ -29,7 +29,7 @@ from ledger.lock import FileLock
 from ledger.merkle import verify_consistency
 from ledger.receipts import Evidence, verify_receipt
 from ledger.sequencer import Sequencer
-from ledger.service import Ledger, key_path
+from ledger.service import Ledger, key_path, stops_store
 from ledger.tables import ledger_heads
 from ledger.tiles import TilePath
 from ledger.tilestore import FilesystemTiles
@@ -58,6 +58,7 @@ def faulty_ledger(store: Any, fault: Any) -> Any:
     return Ledger(
         database=faults.FaultyDatabase(store.database, fault),
         vault=store.vault,
+        stops=stops_store(store.directory),
         tiles=faults.FaultyTiles(FilesystemTiles(store.log), fault),
         signers=[faults.FaultySigner(open_key_file(key_path(store.directory, "2026")), fault)],
         lock=FileLock(store.directory / "sequencer-2026.lock"),
@@ -144,6 +145,7 @@ def test_a_bit_flipped_by_the_store_is_found_before_signing(
         tiles=Flips(tiles, no_fault),
         signers=[Counts(open_key_file(key_path(store.directory, "2026")), no_fault)],
         reader=store.ledger.reader,
+        stops=store.ledger.stops,
         shard="2026",
     )
     sequencer.recover(store.now)
@@ -177,6 +179,7 @@ def test_a_second_sequencer_takes_over_and_the_first_stops(store: Any) -> None:
             tiles=FilesystemTiles(store.log),
             signers=signers,
             reader=store.ledger.reader,
+            stops=store.ledger.stops,
             shard="2026",
         )
 
@@ -213,6 +216,7 @@ def test_two_sequencers_racing_never_make_two_roots(store: Any) -> None:
                 tiles=Watched(store.log),
                 signers=signers,
                 reader=store.ledger.reader,
+                stops=store.ledger.stops,
                 shard="2026",
             )
             try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ledger.bucket_tiles import BucketTiles
+from ledger.bucket_tiles import BucketShards, BucketTiles
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.errors import (
     CheckpointMalformed,
@@ -23,9 +23,9 @@ from ledger.errors import (
 from ledger.fsck import fsck
 from ledger.keys import create_key_file, open_key_file
 from ledger.lock import FileLock
-from ledger.service import Ledger, key_path
+from ledger.service import Ledger, key_path, stops_store
 from ledger.tiles import FULL_TILE_BYTES, TilePath
-from ledger.tilestore import FilesystemTiles, TileStore
+from ledger.tilestore import FilesystemTiles, FolderShards, Shards, TileStore
 from storage.errors import ImmutableConflict
 from storage.s3 import Bucket
 from tests.servers.fault_proxy import FaultProxy
@@ -39,16 +39,23 @@ PATH, OTHER = TilePath(0, 1234067), TilePath(None, 3, 17)
 class Place:
     """Where a log can be: made once, opened any number of times."""
 
-    def __init__(self, create: Callable[[], TileStore], open_: Callable[[], TileStore]) -> None:
-        self.create = create
-        self.open = open_
+    def __init__(self, shards: Shards, litter: Callable[[str], None]) -> None:
+        self.shards = shards
+        self.litter = litter
+        """Put something of this name beside the shards."""
+
+    def create(self) -> TileStore:
+        return self.shards.create("2026")
+
+    def open(self) -> TileStore:
+        return self.shards.open("2026")
 
 
 @pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "filesystem":
-        root = tmp_path / "log" / "2026"
-        yield Place(lambda: FilesystemTiles.create(root), lambda: FilesystemTiles(root))
+        root = tmp_path / "log"
+        yield Place(FolderShards(root), lambda name: (root / name).touch())
         return
     server: MinioServer = request.getfixturevalue("minio")
     bucket = server.bucket()
@@ -57,7 +64,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         proxy.often()
         bucket.close()
         bucket = Bucket(server.settings(bucket.name, endpoint=proxy.endpoint))
-    yield Place(lambda: BucketTiles.create(bucket, "2026"), lambda: BucketTiles(bucket, "2026"))
+    yield Place(BucketShards(bucket), lambda name: bucket.overwrite(f"log/{name}", b""))
     bucket.close()
 
 
@@ -83,6 +90,16 @@ def test_a_log_is_born_once_and_opened_only_if_it_was(place: Place) -> None:
         place.create()
 
 
+def test_what_lies_beside_the_shards_is_named(place: Place, tiles: TileStore) -> None:
+    tiles.put({PATH: b"a" * 32})
+    other = place.shards.create("2027")
+    other.put({PATH: b"b" * 32})
+    assert list(place.shards.strangers({"2026", "2027"})) == []
+    place.litter("2028.txt")
+    assert list(place.shards.strangers({"2026", "2027"})) == ["2028.txt"]
+    assert any(name.startswith("2027") for name in place.shards.strangers({"2026"}))
+
+
 def test_what_was_put_is_read_back_by_others(place: Place, tiles: TileStore) -> None:
     blobs = {
         TilePath(level, index): secrets.token_bytes(FULL_TILE_BYTES)
@@ -93,6 +110,9 @@ def test_what_was_put_is_read_back_by_others(place: Place, tiles: TileStore) -> 
     tiles.put(blobs)
     again = place.open()
     assert {path: again.get(path) for path in blobs} == blobs
+    assert again.get_many(iter(blobs)) == blobs
+    with pytest.raises(TileMissing):
+        again.get_many([*blobs, OTHER])
     assert sorted(again.names()) == sorted(path.text for path in blobs)
 
 
@@ -247,6 +267,7 @@ def test_a_real_log_lives_in_a_bucket_behind_faults(
         return Ledger(
             database=store.database,
             vault=store.vault,
+            stops=stops_store(store.directory),
             tiles=BucketTiles(bucket, "2026"),
             signers=[open_key_file(key_path(store.directory, "2026"))],
             lock=FileLock(store.directory / "sequencer-2026.lock"),

@@ -235,6 +235,33 @@ def test_an_upgrade_from_every_revision_keeps_its_rows(database: Database, revis
     require_head(database.reader_engine)
 
 
+def test_files_are_kept_for_as_long_as_their_materials_already_were(database: Database) -> None:
+    engine = database.writer_engine
+    upgrade(engine, "0002")
+    old = MetaData()
+    old.reflect(engine)
+    old.remove(old.tables["alembic_version"])
+    with engine.connect() as connection, connection.begin():
+        _fill(connection, old)
+        connection.execute(text("UPDATE objects SET claimed_by = '1-material_id' WHERE size = 1"))
+    upgrade(engine)
+    with engine.connect() as connection, connection.begin():
+        kept = connection.execute(
+            text("SELECT o.size FROM objects o JOIN materials m ON m.material_id = o.claimed_by")
+        ).scalars()
+        assert list(kept) == [1]
+        rows = connection.execute(
+            text(
+                "SELECT o.size, m.retain_until FROM objects o"
+                " LEFT JOIN materials m ON m.retain_until = o.retain_until ORDER BY o.size"
+            )
+        ).all()
+        assert [(row[0], row[1] is not None) for row in rows] == [(1, True), (2, False), (3, False)]
+        assert not list(
+            connection.execute(text("SELECT 1 FROM objects WHERE locked_until IS NOT NULL"))
+        )
+
+
 def _parent_and_child(connection: Connection) -> None:
     connection.execute(text("CREATE TABLE parent (id INTEGER CONSTRAINT pk_parent PRIMARY KEY)"))
     connection.execute(

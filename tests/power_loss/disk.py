@@ -39,7 +39,11 @@ class Operation:
 
 @dataclass
 class Recorder:
-    """The operations below `root`, in order. `fail` may raise before an fsync."""
+    """The operations below `root`, in order. `fail` may raise before an fsync.
+
+    Other threads of the test process, left by other tests, may work elsewhere meanwhile:
+    that is neither recorded nor made to fail.
+    """
 
     root: Path
     log: list[Operation] = field(default_factory=list)
@@ -96,6 +100,9 @@ class Recorder:
         return count
 
     def _known(self, descriptor: int) -> int | None:
+        # By its place first: elsewhere an inode of ours may be in use again.
+        if self._inside(os.readlink(f"/proc/self/fd/{descriptor}")) is None:  # noqa: PTH115
+            return None
         facts = os.fstat(descriptor)
         return self._numbers.get((facts.st_dev, facts.st_ino))
 
@@ -105,15 +112,18 @@ class Recorder:
             return file.read()
 
     def _fsync(self, real: Any, descriptor: int) -> None:
+        target = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+        inside = "" if target == str(self.root) else self._inside(target)
+        if inside is None:
+            real["fsync"](descriptor)
+            return
         site = _site()
         self.fail(site)
         node = self._known(descriptor)
-        target = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
-        inside = "" if target == str(self.root) else self._inside(target)
         if node is not None:
             data = self._content(real, descriptor)
             self.log.append(Operation("sync", node=node, data=data, site=site))
-        elif inside is not None:
+        else:
             self.log.append(Operation("sync folder", inside, site=site))
 
     def _fdatasync(self, real: Any, descriptor: int) -> None:
@@ -129,6 +139,8 @@ class Recorder:
     def _rename(self, real: Any, source: Any, target: Any, **more: Any) -> None:
         real["rename"](source, target, **more)
         old, new = self._inside(source), self._inside(target)
+        if old is None and new is None:
+            return
         assert old is not None
         assert new is not None
         node = self._number(os.stat(target))  # noqa: PTH116

@@ -10,6 +10,7 @@ from ledger.journal import SealedRecords
 from ledger.keys import create_key_file, open_key_file
 from ledger.reader import LogReader
 from ledger.sequencer import Sequencer
+from ledger.stops import COMPLETE, Stops
 from ledger.tilestore import FilesystemTiles
 from runtime.store import create_store
 from storage.database import ReadTx, WriteTx
@@ -17,7 +18,17 @@ from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore
 from tests.power_loss.disk import Recorder
 from tests.simulation.oracle import Tree, needed
-from tests.simulation.world import NOON, ORIGIN, SHARD, base, journal, open_memory, signer
+from tests.simulation.ports import MemoryObjects
+from tests.simulation.world import (
+    NOON,
+    ORIGIN,
+    SHARD,
+    base,
+    journal,
+    open_memory,
+    signer,
+    vault,
+)
 
 
 class Interrupted(Exception):
@@ -119,7 +130,17 @@ def _sequencer(rows: Rows, root: Path) -> Sequencer:
     database: Any = rows
     tiles = FilesystemTiles(root / "log" / SHARD)
     reader = LogReader(tiles, SHARD, signer().key)
-    return Sequencer(database=database, tiles=tiles, signers=[signer()], reader=reader, shard=SHARD)
+    # Objects have a scenario of their own.
+    stops = Stops(MemoryObjects(), vault())
+    stops.note([COMPLETE])
+    return Sequencer(
+        database=database,
+        tiles=tiles,
+        signers=[signer()],
+        reader=reader,
+        stops=stops,
+        shard=SHARD,
+    )
 
 
 class Log:

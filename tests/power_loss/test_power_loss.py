@@ -4,12 +4,16 @@ SQLite's files are SQLite's: that its commits last rests on `synchronous=FULL`, 
 `tests/storage` asserts on every connection; no cut inside of it is simulated here.
 """
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.power_loss.cuts import Recorded, Scenario, cut_everywhere, record
+from tests.power_loss.disk import Recorder
 from tests.power_loss.scenarios import SCENARIOS, Birth
 
 # An fsync that no state after a cut needs, and why it stays.
@@ -55,6 +59,34 @@ def test_every_fsync_that_is_listed_as_redundant_is_played(folder: Path) -> None
     for scenario in SCENARIOS:
         sites |= played(scenario, folder / scenario.name).sites
     assert sites >= REDUNDANT.keys()
+
+
+def test_threads_that_work_elsewhere_are_neither_recorded_nor_made_to_fail(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    stopping = threading.Event()
+    turns = []
+
+    def work() -> None:
+        while not stopping.is_set():
+            file = elsewhere / "new"
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT)
+            os.write(descriptor, b"x")
+            os.fsync(descriptor)
+            os.close(descriptor)
+            file.rename(elsewhere / "old")
+            turns.append(1)
+
+    root = tmp_path / "disk"
+    root.mkdir()
+    with ThreadPoolExecutor(1) as pool, Recorder(root).recording() as recorder:
+        recorder.fail = lambda _: pytest.fail("another thread was made to fail")
+        other = pool.submit(work)
+        while len(turns) < 50 and not other.done():
+            (root / "a").mkdir(exist_ok=True)
+        stopping.set()
+        other.result(30)
+    assert {one.path for one in recorder.log} == {"a"}
 
 
 def test_a_store_that_init_made_survives_a_cut(tmp_path: Path) -> None:

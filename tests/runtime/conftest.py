@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from kernel.principals import Role
 from parties import HolderRef
 from runtime.app import build_app
 from runtime.demo import people
+from runtime.demo.server import SERVE
 from runtime.settings import Settings
 from runtime.store import Store, open_store
 from storage.database.metadata import metadata
@@ -113,9 +113,8 @@ def furnished(played: Any, data: Path) -> Iterator[House]:
         store.start()
         app = build_app(store, Settings())
         with TestClient(app, raise_server_exceptions=False) as client:
-            made = House(store, app, client, dict(played.tokens), _roles(played))
-            _more_callers(made)
-            _things(made)
+            made = House(store, app, client, dict(played.tokens), {})
+            callers_and_things(made, played)
             made.settle()
             yield made
 
@@ -125,6 +124,13 @@ def house(played: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hou
     """Session-wide; tests that change what others rely on make things of their own."""
     with furnished(played, tmp_path_factory.mktemp("house") / "store") as made:
         yield made
+
+
+def callers_and_things(house: House, played: Any) -> None:
+    """Whoever else may call, and one real thing of every kind, in `house.ids`."""
+    house.roles |= _roles(played)
+    _more_callers(house)
+    _things(house)
 
 
 def _roles(played: Any) -> dict[str, str]:
@@ -291,7 +297,7 @@ def serving(data: Path, log: Path, tokens: dict[str, str], **settings: str) -> I
     """`mianjiao serve` as a process, with settings from the environment."""
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.commands.serve", str(data)],
+            [*SERVE, "--data", str(data)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -208,9 +208,9 @@ def test_a_process_that_does_not_write_the_log_asks_only_what_waits(data: Path) 
             reserve=Reserve(data, 0),
             metrics=Metrics(),
             canary=lambda: None,
-            sequences=False,
         )
-        watch.look()
+        watch.start(sequences=False)
+        watch.stop()
         assert watch.missing() == {}
         at = store.clock.now() - timedelta(seconds=6)
         store.database.write(lambda tx: store.ledger.journal.publish(tx, at, "test.entry", {}))

@@ -73,6 +73,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("log_level = 'LOUD'", "log_level", "之一"),
         ("traces_url = 'collector:4318'", "traces_url", "形式应为"),
         ("metrics_access = 'token'", "metrics_token", "必须设置"),
+        ("s3_secure = 'perhaps'", "s3_secure", "true"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_rule(
@@ -99,7 +100,7 @@ def test_names_that_are_none_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_only_secrets_may_come_from_files_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert secrets() == ("database_url", "metrics_token")
+    assert secrets() == ("database_url", "s3_access_key", "s3_secret_key", "metrics_token")
     monkeypatch.setenv("MIANJIAO_QUEUE_LIMIT_FILE", "limit")
     assert refused().code == "setting_unknown"
 

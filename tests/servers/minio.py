@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 
 import httpx2
+from minio import Minio
+from minio.versioningconfig import VersioningConfig
 
+from scripts.up.programs import ProgramMissing, minio
 from storage.s3 import Bucket, S3Settings
 
 ROOT = Path(__file__).parents[2]
@@ -18,10 +21,10 @@ USER, PASSWORD = "tester", "only-on-loopback"
 
 def find_minio() -> str | None:
     """The binary, or None where `make servers` was not run."""
-    found = subprocess.run(
-        [str(ROOT / "scripts/servers/minio.sh"), "--path"], capture_output=True, text=True
-    )
-    return found.stdout.strip() or None
+    try:
+        return minio()
+    except ProgramMissing:
+        return None
 
 
 class MinioServer:
@@ -82,12 +85,31 @@ class MinioServer:
         }
         return S3Settings(**values)  # type: ignore[arg-type]
 
+    def environment(self, settings: S3Settings) -> dict[str, str]:
+        """By which a command finds the bucket of the settings."""
+        return {
+            "MIANJIAO_S3_ENDPOINT": settings.endpoint,
+            "MIANJIAO_S3_BUCKET": settings.bucket,
+            "MIANJIAO_S3_SECURE": "false",
+            "MIANJIAO_S3_ACCESS_KEY": settings.access_key,
+            "MIANJIAO_S3_SECRET_KEY": settings.secret_key,
+        }
+
     def bucket(self, **changes: object) -> Bucket:
         """A fresh bucket with versions and object lock."""
         settings = self.settings(**changes)
         bucket = Bucket(settings)
         bucket.create()
         return bucket
+
+    def plain_bucket(self, settings: S3Settings, *, versions: bool) -> None:
+        """Make the bucket without object lock, as no store's must be."""
+        client = Minio(
+            settings.endpoint, settings.access_key, settings.secret_key, secure=settings.secure
+        )
+        client.make_bucket(settings.bucket)
+        if versions:
+            client.set_bucket_versioning(settings.bucket, VersioningConfig("Enabled"))
 
     def _ready(self) -> bool:
         try:

@@ -6,7 +6,7 @@ transactions is left to the tests of the real one.
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from ledger.errors import CheckpointNotMonotone, TileMissing
 from ledger.keys import Ed25519Signer
 from ledger.tiles import TilePath
 from storage.database import ReadTx, WriteTx
-from storage.errors import ImmutableConflict
+from storage.errors import ImmutableConflict, ObjectMissing
 from tests.simulation.oracle import HeadRow, Oracle
 from tests.simulation.schedule import Process, Schedule
 
@@ -115,6 +115,9 @@ class SimulatedTiles:
             late=False,
         )
         return data
+
+    def get_many(self, paths: Iterable[TilePath]) -> dict[TilePath, bytes]:
+        return {path: self.get(path) for path in paths}
 
     def publish(self, checkpoint: bytes) -> None:
         self.schedule.call(
@@ -221,3 +224,19 @@ def flip(data: bytes, where: float) -> bytes:
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
+
+
+class MemoryObjects:
+    """What the sequencer needs of an object store: small objects, written once."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bytes] = {}
+
+    def put_many(self, items: Iterable[tuple[str, bytes]]) -> None:
+        for key, data in items:
+            assert self._objects.setdefault(key, data) == data
+
+    def size(self, key: str) -> int:
+        if key not in self._objects:
+            raise ObjectMissing()
+        return len(self._objects[key])

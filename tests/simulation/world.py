@@ -20,6 +20,7 @@ from ledger.leaves import OPENED, public_leaf
 from ledger.merkle import verify_consistency
 from ledger.reader import LogReader
 from ledger.sequencer import Sequencer
+from ledger.stops import COMPLETE, Stops, placed_stops
 from ledger.tables import ledger_entries, ledger_heads
 from storage.database import WriteTx
 from storage.keyvault import FileKeyVault
@@ -28,6 +29,7 @@ from tests.simulation.ports import (
     SHARD,
     Blobs,
     MemoryDatabase,
+    MemoryObjects,
     SimulatedDatabase,
     SimulatedSigner,
     SimulatedTiles,
@@ -51,10 +53,18 @@ def signer() -> Ed25519Signer:
 
 
 @lru_cache(1)
+def vault() -> FileKeyVault:
+    return FileKeyVault({1: bytes(32)}, 1, bytes(32))
+
+
+@lru_cache(1)
 def journal() -> tuple[Journal, SealedRecords]:
-    """A journal, and sealed records for any seed to write."""
-    made = Journal(FileKeyVault({1: bytes(32)}, 1, bytes(32)))
-    rows = [("case.noted", new_id(IdKind.CASE), {"n": number}) for number in range(POOL)]
+    """A journal, and sealed records for any seed to write; one in five stops something."""
+    made = Journal(vault())
+    rows = [
+        ("case.noted" if number % 5 else "capacity.ended", new_id(IdKind.CASE), {"n": number})
+        for number in range(POOL)
+    ]
     return made, made.seal(NOON, rows)
 
 
@@ -69,7 +79,11 @@ class Base:
 
 
 def open_memory() -> MemoryDatabase:
-    connection = create_engine("sqlite://", poolclass=StaticPool).connect()
+    # Whatever thread collects it may close it.
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    connection = engine.connect()
     database = MemoryDatabase(connection)
     database.driver.isolation_level = None  # transactions are begun where they are meant
     return database
@@ -144,6 +158,8 @@ class World:
             self.oracle.signed[size] = start.tree.root(size)
             self.oracle.published.append((size, start.tree.root(size)))
         self.blobs = Blobs(self.oracle, self.memory, start.checkpoint)
+        self.stops = Stops(MemoryObjects(), vault())
+        self.stops.note([COMPLETE])
         self.batch = rng.choice((12, 40, 8192, 8192))
         self.tiles = tiles
         self.programs: list[Program] = []
@@ -176,7 +192,12 @@ class World:
         reader = LogReader(store, SHARD, signer().key)
         hand = SimulatedSigner(signer(), process, self.schedule, self.oracle)
         sequencer = Sequencer(
-            database=database, tiles=store, signers=[hand], reader=reader, shard=SHARD
+            database=database,
+            tiles=store,
+            signers=[hand],
+            reader=reader,
+            stops=self.stops,
+            shard=SHARD,
         )
         return Program(process, sequencer, reader, database)
 
@@ -398,6 +419,10 @@ class World:
             oracle.require(placed.get(entry_id) == index, "an acknowledged entry moved")
         oracle.require(len(set(oracle.owners)) == len(oracle.owners), "an entry stands twice")
         oracle.backed(size, 0, flipped=True)
+        noted = all(
+            self.stops.noted(stop) for _, _, stop in placed_stops(WriteTx(self.memory.connection))
+        )
+        oracle.require(noted, "a stop was published and is not noted")
         self._prove(last.reader, size, root)
 
     def _prove(self, reader: LogReader, size: int, root: bytes) -> None:

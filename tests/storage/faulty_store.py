@@ -32,6 +32,7 @@ class FaultyStore:
 
     def __init__(self, inner: ObjectStore, faults: Iterable[Fault] = Fault) -> None:
         self._inner = inner
+        self.locks = inner.locks
         self._faults = cycle(faults)
 
     def create(self, key: str) -> "_FaultyWriter":
@@ -55,6 +56,9 @@ class FaultyStore:
 
     def retained_until(self, key: str) -> datetime | None:
         return self.call(lambda: self._inner.retained_until(key))
+
+    def retains(self, key: str, until: datetime) -> bool:
+        return self.call(lambda: self._inner.retains(key, until))
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
         return self.call(self._inner.keys)
@@ -92,6 +96,7 @@ class PatientStore:
 
     def __init__(self, inner: FaultyStore) -> None:
         self._inner = inner
+        self.locks = inner.locks
 
     def create(self, key: str) -> "_FaultyWriter":
         return _FaultyWriter(self, key)
@@ -117,6 +122,9 @@ class PatientStore:
 
     def retained_until(self, key: str) -> datetime | None:
         return _patiently(lambda: self._inner.retained_until(key))
+
+    def retains(self, key: str, until: datetime) -> bool:
+        return _patiently(lambda: self._inner.retains(key, until))
 
     def keys(self) -> Iterator[tuple[str, datetime]]:
         return _patiently(self._inner.keys)

@@ -73,13 +73,14 @@ def batch(folder: Path, step: int, acknowledge: "Acknowledge") -> None:
 def uploads(folder: Path, step: int, acknowledge: "Acknowledge") -> None:
     """Sealed objects, each with its row, acknowledged after the commit."""
     store = FilesystemStore(folder / "objects")
-    sealed = SealedObjects(store, FileKeyVault.open(folder / "vault.json"))
+    vault = FileKeyVault.open(folder / "vault.json")
+    sealed = SealedObjects(store, vault)
     threading.setprofile(acknowledge.kill)
     database = Database(folder / "rows.sqlite3")
     sys.setprofile(acknowledge.kill)
     for number in (1, 2):
         stored = sealed.put([payload(number)], limit=1 << 20)
-        database.write(lambda tx, stored=stored: registry.add(tx, AT, stored))
+        database.write(lambda tx, stored=stored: registry.add(tx, AT, vault, stored))
         acknowledge(stored.object_key)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from storage.database import Database, WriteTx
 from storage.errors import KeyMissing, ObjectClaimed, ObjectMissing
+from storage.keyvault import FileKeyVault
 from storage.objects import FilesystemStore, SealedObjects, StoredObject, registry
 from storage.objects.erasure import finish_erasures, pending
 from storage.objects.port import new_object_key
@@ -21,10 +22,14 @@ HOUR = timedelta(hours=1)
 
 
 def stored_with_row(
-    database: Database, sealed: SealedObjects, at: datetime, data: bytes = b"content"
+    database: Database,
+    sealed: SealedObjects,
+    at: datetime,
+    data: bytes = b"content",
 ) -> StoredObject:
+    vault = FileKeyVault({1: bytes(32)}, 1, bytes(32))  # of the same epoch
     stored = sealed.put([data], limit=1 << 20)
-    database.write(lambda tx: registry.add(tx, at, stored))
+    database.write(lambda tx: registry.add(tx, at, vault, stored))
     return stored
 
 
@@ -52,18 +57,20 @@ def test_a_ref_from_the_row_reads_the_object(
 
 
 def test_a_batch_is_added_in_one_statement(
-    database: Database, sealed: SealedObjects, at: datetime
+    vault: FileKeyVault, database: Database, sealed: SealedObjects, at: datetime
 ) -> None:
     batch = sealed.put_many([b"a", b"b", b"c"], limit=10)
-    database.write(lambda tx: registry.add_many(tx, at, batch))
-    database.write(lambda tx: registry.add_many(tx, at, []))
+    database.write(lambda tx: registry.add_many(tx, at, vault, batch))
+    database.write(lambda tx: registry.add_many(tx, at, vault, []))
     assert rows(database) == {item.object_key for item in batch}
 
 
-def test_an_object_has_one_row(database: Database, sealed: SealedObjects, at: datetime) -> None:
+def test_an_object_has_one_row(
+    vault: FileKeyVault, database: Database, sealed: SealedObjects, at: datetime
+) -> None:
     stored = stored_with_row(database, sealed, at)
     with pytest.raises(IntegrityError):
-        database.write(lambda tx: registry.add(tx, at, stored))
+        database.write(lambda tx: registry.add(tx, at, vault, stored))
 
 
 def test_a_claim_holds_and_may_be_repeated_by_its_owner(
@@ -79,24 +86,24 @@ def test_a_claim_holds_and_may_be_repeated_by_its_owner(
 
 
 def test_the_unknown_can_be_neither_claimed_nor_read_nor_erased(
-    database: Database, at: datetime
+    vault: FileKeyVault, database: Database, at: datetime
 ) -> None:
     key = new_object_key()
     for use in (
         lambda tx: registry.claim(tx, key, OWNER),
         lambda tx: registry.ref(tx, key),
-        lambda tx: registry.erase(tx, at, key),
+        lambda tx: registry.erase(tx, at, vault, key),
     ):
         with pytest.raises(ObjectMissing):
             database.write(use)
 
 
 def test_an_erased_object_can_be_neither_claimed_nor_read(
-    database: Database, sealed: SealedObjects, at: datetime
+    vault: FileKeyVault, database: Database, sealed: SealedObjects, at: datetime
 ) -> None:
     key = stored_with_row(database, sealed, at).object_key
-    database.write(lambda tx: registry.erase(tx, at, key))
-    database.write(lambda tx: registry.erase(tx, at + HOUR, key))
+    database.write(lambda tx: registry.erase(tx, at, vault, key))
+    database.write(lambda tx: registry.erase(tx, at + HOUR, vault, key))
     for use in (lambda tx: registry.claim(tx, key, OWNER), lambda tx: registry.ref(tx, key)):
         with pytest.raises(KeyMissing):
             database.write(use)
@@ -121,13 +128,17 @@ def test_unreferenced_lists_what_is_older_and_unclaimed_oldest_first(
 
 @pytest.mark.sqlite_only
 def test_erasure_is_pending_until_the_write_ahead_log_is_empty(
-    database: Database, sealed: SealedObjects, store: FilesystemStore, at: datetime
+    vault: FileKeyVault,
+    database: Database,
+    sealed: SealedObjects,
+    store: FilesystemStore,
+    at: datetime,
 ) -> None:
     stored = stored_with_row(database, sealed, at)
     with database.read() as old_snapshot:
         registry.ref(old_snapshot, stored.object_key)  # takes the snapshot
-        database.write(lambda tx: registry.erase(tx, at, stored.object_key))
-        result = finish_erasures(database, store, at)
+        database.write(lambda tx: registry.erase(tx, at, vault, stored.object_key))
+        result = finish_erasures(database, store, vault, at)
         assert (result.done, result.pending) == ([], [stored.object_key])
         # The reader still sees the key; the bytes are gone already.
         assert registry.ref(old_snapshot, stored.object_key) == stored.ref()
@@ -135,21 +146,26 @@ def test_erasure_is_pending_until_the_write_ahead_log_is_empty(
             sealed.rehash(stored.ref())
     with database.read() as tx:
         assert pending(tx) == [stored.object_key]
-    result = finish_erasures(database, store, at)
+    result = finish_erasures(database, store, vault, at)
     assert (result.done, result.pending) == ([stored.object_key], [])
     with database.read() as tx:
         assert pending(tx) == []
-    assert finish_erasures(database, store, at).done == []
+    assert finish_erasures(database, store, vault, at).done == []
 
 
 @pytest.mark.sqlite_only
 def test_what_was_erased_is_in_no_file_of_ours(
-    database: Database, sealed: SealedObjects, store: FilesystemStore, at: datetime, tmp_path: Path
+    vault: FileKeyVault,
+    database: Database,
+    sealed: SealedObjects,
+    store: FilesystemStore,
+    at: datetime,
+    tmp_path: Path,
 ) -> None:
     # Enough rows that pages split, rows move, and old pages stand in the log.
     everything = sealed.put_many((secrets.token_bytes(200) for _ in range(600)), limit=1000)
     for start in range(0, 600, 50):
-        database.write(lambda tx, s=start: registry.add_many(tx, at, everything[s : s + 50]))
+        database.write(lambda tx, s=start: registry.add_many(tx, at, vault, everything[s : s + 50]))
     for item in everything[::3]:
         database.write(lambda tx, k=item.object_key: registry.claim(tx, k, OWNER))
     bytes_of = {
@@ -158,8 +174,8 @@ def test_what_was_erased_is_in_no_file_of_ours(
     }
     gone, kept = everything[1::2], everything[::2]
     for item in gone:
-        database.write(lambda tx, k=item.object_key: registry.erase(tx, at, k))
-    assert len(finish_erasures(database, store, at).done) == len(gone)
+        database.write(lambda tx, k=item.object_key: registry.erase(tx, at, vault, k))
+    assert len(finish_erasures(database, store, vault, at).done) == len(gone)
 
     ours = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     for item in gone:
@@ -174,11 +190,11 @@ def test_what_was_erased_is_in_no_file_of_ours(
 
 @pytest.mark.sqlite_only
 def test_a_wrapped_key_is_in_the_log_before_it_is_emptied(
-    database: Database, sealed: SealedObjects, at: datetime, tmp_path: Path
+    vault: FileKeyVault, database: Database, sealed: SealedObjects, at: datetime, tmp_path: Path
 ) -> None:
     # Shows that the test above looks for something that was there.
     stored = stored_with_row(database, sealed, at)
-    database.write(lambda tx: registry.erase(tx, at, stored.object_key))
+    database.write(lambda tx: registry.erase(tx, at, vault, stored.object_key))
     log = (tmp_path / "rows.sqlite3-wal").read_bytes()
     assert stored.wrapped_key.blob in log
     assert database.forget_deleted()
@@ -187,7 +203,11 @@ def test_a_wrapped_key_is_in_the_log_before_it_is_emptied(
 
 
 def test_a_sweep_removes_old_unclaimed_objects_and_strays_only(
-    database: Database, sealed: SealedObjects, store: FilesystemStore, at: datetime
+    vault: FileKeyVault,
+    database: Database,
+    sealed: SealedObjects,
+    store: FilesystemStore,
+    at: datetime,
 ) -> None:
     unused = stored_with_row(database, sealed, at - 2 * HOUR).object_key
     recent = stored_with_row(database, sealed, at).object_key
@@ -198,29 +218,37 @@ def test_a_sweep_removes_old_unclaimed_objects_and_strays_only(
         age(store, key, at - 2 * HOUR)
     for key in (recent, young_stray):
         age(store, key, at)
-    result = sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
+    result = sweep(database, store, vault, at, older_than=HOUR, release=nothing_to_release)
     assert result == Swept(unclaimed=1, strays=1, erased=0, pending=0, locked=0)
     assert rows(database) == {recent, claimed}
     assert {key for key, _ in store.keys()} == {recent, claimed, young_stray}  # noqa: SIM118
-    again = sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
+    again = sweep(database, store, vault, at, older_than=HOUR, release=nothing_to_release)
     assert again == Swept(0, 0, 0, 0, 0)
 
 
 @pytest.mark.sqlite_only
 def test_a_sweep_finishes_erasures(
-    database: Database, sealed: SealedObjects, store: FilesystemStore, at: datetime
+    vault: FileKeyVault,
+    database: Database,
+    sealed: SealedObjects,
+    store: FilesystemStore,
+    at: datetime,
 ) -> None:
     key = stored_with_row(database, sealed, at).object_key
     database.write(lambda tx: registry.claim(tx, key, OWNER))
-    database.write(lambda tx: registry.erase(tx, at, key))
-    result = sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
+    database.write(lambda tx: registry.erase(tx, at, vault, key))
+    result = sweep(database, store, vault, at, older_than=HOUR, release=nothing_to_release)
     assert result == Swept(0, 0, erased=1, pending=0, locked=0)
     assert list(store.keys()) == []
     assert rows(database) == {key}
 
 
 def test_a_sweep_lets_the_rooms_above_drop_their_rows_first(
-    database: Database, sealed: SealedObjects, store: FilesystemStore, at: datetime
+    vault: FileKeyVault,
+    database: Database,
+    sealed: SealedObjects,
+    store: FilesystemStore,
+    at: datetime,
 ) -> None:
     with database.writer_engine.begin() as connection:
         connection.exec_driver_sql(
@@ -233,7 +261,7 @@ def test_a_sweep_lets_the_rooms_above_drop_their_rows_first(
 
     database.write(point)
     with pytest.raises(IntegrityError):
-        sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
+        sweep(database, store, vault, at, older_than=HOUR, release=nothing_to_release)
     assert rows(database) == {key}
     assert b"".join(store.read(key))
 
@@ -241,12 +269,16 @@ def test_a_sweep_lets_the_rooms_above_drop_their_rows_first(
         for released in keys:
             tx.execute(text("DELETE FROM pointers WHERE object_key = :key"), {"key": released})
 
-    assert sweep(database, store, at, older_than=HOUR, release=release).unclaimed == 1
+    assert sweep(database, store, vault, at, older_than=HOUR, release=release).unclaimed == 1
     assert rows(database) == set()
 
 
 def test_an_object_claimed_while_the_sweep_looks_is_kept(
-    database: Database, sealed: SealedObjects, store: FilesystemStore, at: datetime
+    vault: FileKeyVault,
+    database: Database,
+    sealed: SealedObjects,
+    store: FilesystemStore,
+    at: datetime,
 ) -> None:
     key = stored_with_row(database, sealed, at - 2 * HOUR).object_key
 
@@ -254,18 +286,22 @@ def test_an_object_claimed_while_the_sweep_looks_is_kept(
         if keys == [key]:
             registry.claim(tx, key, OWNER)
 
-    assert sweep(database, store, at, older_than=HOUR, release=claim_it).unclaimed == 0
+    assert sweep(database, store, vault, at, older_than=HOUR, release=claim_it).unclaimed == 0
     assert rows(database) == {key}
     assert b"".join(store.read(key))
 
 
 def test_a_sweep_of_more_than_one_batch_removes_everything(
-    database: Database, sealed: SealedObjects, store: FilesystemStore, at: datetime
+    vault: FileKeyVault,
+    database: Database,
+    sealed: SealedObjects,
+    store: FilesystemStore,
+    at: datetime,
 ) -> None:
     batch = sealed.put_many((b"x" for _ in range(1100)), limit=10)
-    database.write(lambda tx: registry.add_many(tx, at - 2 * HOUR, batch[:600]))
+    database.write(lambda tx: registry.add_many(tx, at - 2 * HOUR, vault, batch[:600]))
     for item in batch:
         age(store, item.object_key, at - 2 * HOUR)
-    result = sweep(database, store, at, older_than=HOUR, release=nothing_to_release)
+    result = sweep(database, store, vault, at, older_than=HOUR, release=nothing_to_release)
     assert result == Swept(unclaimed=600, strays=500, erased=0, pending=0, locked=0)
     assert list(store.keys()) == []

@@ -314,6 +314,9 @@ def test_retention_is_extended_and_never_shortened(any_store: ObjectStore) -> No
         any_store.retain(key, now + timedelta(days=days))
         any_store.retain(key, now + timedelta(days=days))
     until = any_store.retained_until(key)
+    assert (until is not None) == any_store.locks == any_store.retains(key, now)
+    assert any_store.retains(key, now + timedelta(days=3000)) == any_store.locks
+    assert not any_store.retains(key, now + timedelta(days=3001))
     if until is not None:  # a folder keeps none
         assert timedelta(0) <= until - now - timedelta(days=3000) <= timedelta(seconds=1)
     for use in (any_store.retained_until, lambda key: any_store.retain(key, now)):
@@ -327,6 +330,7 @@ def test_a_permanent_retention_is_held_as_far_as_dates_go(any_store: ObjectStore
     any_store.retain(key, datetime(9000, 12, 31, tzinfo=UTC))
     until = any_store.retained_until(key)
     assert until is None or until.year == 2261
+    assert any_store.retains(key, datetime(9000, 12, 31, tzinfo=UTC)) == any_store.locks
 
 
 def test_what_is_retained_is_not_deleted_and_says_until_when(any_store: ObjectStore) -> None:

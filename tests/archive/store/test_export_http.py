@@ -233,7 +233,9 @@ def test_a_kept_package_is_gone_after_its_time_and_its_bytes_too(
     room = office.store.archive
     assert forget_stale(room, office.clock.now()) == 1
     assert forget_stale(room, office.clock.now()) == 0
-    done = finish_erasures(office.store.database, office.store.object_store, office.clock.now())
+    done = finish_erasures(
+        office.store.database, office.store.object_store, office.store.vault, office.clock.now()
+    )
     assert len(done.done) + len(done.pending) == 1
     with office.store.database.read() as tx:
         row = tx.one(select(objects).where(objects.c.claimed_by == made["export_id"]))

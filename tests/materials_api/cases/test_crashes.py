@@ -121,6 +121,7 @@ def whole_or_absent(hall) -> str:
         sweep(
             again.room.database,
             again.room.objects.store,
+            again.room.vault,
             again.now,
             older_than=timedelta(days=-3650),
             release=release_uploads,

@@ -396,7 +396,7 @@ def test_what_was_erased_is_in_no_file_of_ours(hall, engine) -> None:
     assert continue_erasures(hall.room, hall.now) == 0
     # Rows and objects are gone from both engines; only one can say so of its files.
     told = ErasureState.DONE if engine.is_sqlite else ErasureState.PENDING
-    assert hall.read(lambda tx: erasure_of(tx, gone.material_id)).state is told
+    assert hall.read(lambda tx: erasure_of(hall.room, tx, gone.material_id)).state is told
     with pytest.raises(RecordErased):
         hall.material(gone.material_id)
     objects_after = {path for path in (hall.path / "objects").rglob("*") if path.is_file()}

@@ -367,7 +367,7 @@ def _exports(hall: Hall, ids: dict[str, str]) -> None:
         hall.sequence()
         made = export_to_store(store.archive, hall.archivist, ids["first"], store.database.write)
         ids["export"] = made.export_id
-    finish_erasures(store.database, store.object_store, hall.now)
+    finish_erasures(store.database, store.object_store, store.vault, hall.now)
 
 
 @pytest.fixture(scope="session")

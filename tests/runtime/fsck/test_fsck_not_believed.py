@@ -31,7 +31,8 @@ LONG_AGO = "2020-01-01 00:00:00.000000"
 # Columns that decide nothing: the rows are right as far as the answer goes.
 NOTHING = {
     "materials": {"version", "retain_until"},
-    "objects": {"cipher_sha256", "claimed_by", "created_at", "erased_at", "forgotten_at"},
+    "objects": {"cipher_sha256", "claimed_by", "created_at", "erased_at", "forgotten_at"}
+    | {"retain_until", "locked_until"},
     "grants": {"version", "code_mac", "code_expires_at"},
     "grant_items": {"approved"},  # the record says what was approved
     "cases": {"number", "channel", "version", "opened_at", "accepted_at", "closed_at", "origin"},

@@ -1,0 +1,1 @@
+"""Backups of a store: made while it is served, checked offline, restored (docs/backup.md)."""

@@ -1,0 +1,1 @@
+"""`make up`: the services of docker-compose.yml as plain processes on loopback."""

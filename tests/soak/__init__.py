@@ -1,0 +1,1 @@
+"""The long loops of `make soak`. See `docs/faults.md`."""
