@@ -95,6 +95,24 @@ class QuorumNotMet(InvalidInput):
     en = "the policy's quorum {quorum} of witnesses is not met"
 
 
+class DemandsMalformed(InvalidInput):
+    code = "demands_malformed"
+    zh = "核验要求文件错误：{reason}"
+    en = "malformed file of demands: {reason}"
+
+
+class DemandsEmpty(InvalidInput):
+    code = "demands_empty"
+    zh = "核验要求文件没有提出任何要求"
+    en = "the file of demands demands nothing"
+
+
+class DemandUnmet(InvalidInput):
+    code = "demand_unmet"
+    zh = "缺少核验方要求的证据：{demand}"
+    en = "the evidence that the verifier demands is missing: {demand}"
+
+
 class FileNotInRecord(InvalidInput):
     code = "file_not_in_record"
     zh = "该文件不在所存证的记录中"

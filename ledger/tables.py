@@ -59,3 +59,52 @@ ledger_heads = Table(
     Column("checkpoint", LargeBinary, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
+
+# Every transaction that was signed to anchor a checkpoint, saved before it is sent.
+# `state`: pending, mined, final, lost; `reason` says why it waits or was lost. Several
+# may share a nonce: each dearer than the one before, and one of them is mined.
+chain_transactions = Table(
+    "chain_transactions",
+    metadata,
+    Column("transaction_hash", LargeBinary(32), primary_key=True),
+    Column("source", String(128), nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("shard", String(32), nullable=False),
+    Column("previous_size", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    Column("state", Code, nullable=False),
+    Column("reason", Code, nullable=True),
+    Column("block", BigInteger, nullable=True),
+    Column("block_hash", LargeBinary(32), nullable=True),
+    Column("signed_at", UtcDateTime, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+)
+Index(
+    "ix_chain_transactions_source_state",
+    chain_transactions.c.source,
+    chain_transactions.c.state,
+)
+
+# Evidence about a published checkpoint from outside: `kind` chain or stamp, `source` the
+# chain and contract or the authority's name. `checkpoint` is the signed note it is about,
+# `evidence` canonical JSON as it stands in receipts, without the proof. `state` mined or
+# final; a stamp is final at once. `expires_at`: when its certificates end.
+anchors = Table(
+    "anchors",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("kind", Code, nullable=False),
+    Column("source", String(128), nullable=False),
+    Column("shard", String(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    Column("evidence", LargeBinary, nullable=False),
+    Column("state", Code, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=True),
+)
+Index("ix_anchors_shard_size", anchors.c.shard, anchors.c.size)

@@ -214,6 +214,7 @@ grants = Table(
 )
 Index("ix_grants_holder", grants.c.holder)
 Index("ix_grants_case_id", grants.c.case_id)
+Index("ix_grants_status_expires_at", grants.c.status, grants.c.expires_at)
 
 grant_items = Table(
     "grant_items",

@@ -24,18 +24,23 @@ log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log
 app.command(log_app)
 keys_app = App(name="keys", help="密钥轮换 / Rotate the key-encryption keys.")
 app.command(keys_app)
+anchor_app = App(name="anchor", help="上链存证 / Anchor the log on a chain.")
+app.command(anchor_app)
 
 Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
+Config = Annotated[
+    Path | None,
+    Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
+]
+Seconds = Annotated[
+    float, Parameter(name="--seconds", help="最多等待多少秒 / Wait at most this long.")
+]
 Json = Annotated[
     bool, Parameter(name="--json", negative="", help="输出一个 JSON 对象 / Print one JSON object.")
 ]
 
 
 Host = Annotated[str, Parameter(name="--host", help="监听地址 / Address.")]
-Config = Annotated[
-    Path | None,
-    Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
-]
 
 
 @app.command
@@ -328,8 +333,8 @@ def rotate(*, data: Data, json: Json = False) -> int:
     return rotate_keys(data, as_json=json)
 
 
-@keys_app.command
-def status(*, data: Data, json: Json = False) -> int:
+@keys_app.command(name="status")
+def keys_status(*, data: Data, json: Json = False) -> int:
     """查看密钥轮换状态 / Which epoch is in force, and what waits for the next rotation."""
     from runtime.commands.keys import show_keys
 
@@ -376,6 +381,46 @@ def consistency(
     from runtime.commands.log import print_consistency
 
     return print_consistency(data, old)
+
+
+@anchor_app.command
+def deploy(
+    *,
+    data: Data,
+    registrar: Annotated[
+        str, Parameter(name="--registrar", help="管理员（冷钥）地址 / Address of the cold key.")
+    ],
+    config: Config = None,
+    seconds: Seconds = 120.0,
+) -> int:
+    """建立合约 / Make the contract, once."""
+    from runtime.commands.anchor import make_contract
+
+    return make_contract(data, registrar, config, seconds)
+
+
+@anchor_app.command
+def once(*, data: Data, config: Config = None, seconds: Seconds = 120.0, json: Json = False) -> int:
+    """立即存证 / Anchor the newest checkpoint now. Exit 0 final, 1 not yet."""
+    from runtime.commands.anchor import anchor_once
+
+    return anchor_once(data, config, seconds, as_json=json)
+
+
+@anchor_app.command(name="status")
+def anchor_status(*, data: Data, config: Config = None, json: Json = False) -> int:
+    """进展 / How far the evidence got."""
+    from runtime.commands.anchor import print_status
+
+    return print_status(data, config, as_json=json)
+
+
+@anchor_app.command
+def demands(*, data: Data, config: Config = None) -> int:
+    """供核验方参考 / Print what a verifier needs to know of the chain (TOML)."""
+    from runtime.commands.anchor import print_demands
+
+    return print_demands(data, config)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -133,6 +133,12 @@ class WorkersFailing(Unavailable):
     en = "the worker processes do not stay (last exit status {status}); stopped, see above"
 
 
+class AddressUnreadable(InvalidInput):
+    code = "address_unreadable"
+    zh = "链上地址应写作 0x 加 40 位十六进制数"
+    en = "write an address of a chain as 0x and 40 hex digits"
+
+
 class AddressInUse(Unavailable):
     code = "address_in_use"
     zh = "{address} 已被占用；换一个端口：--port"

@@ -171,6 +171,19 @@ class Metrics:
         self.scrub_problems = gauge(
             "scrub_problems", "最近一次巡检发现的问题数", "problems that the newest scrub has named"
         )
+        self.evidence_size = gauge(
+            "evidence_size",
+            "已有外部证据的最大检查点，按来源和状态",
+            "entries of the newest checkpoint with evidence from outside, by source and state",
+            "source",
+            "state",
+        )
+        self.evidence_failures = counter(
+            "evidence_failures",
+            "收集外部证据未成的次数；自动重试，不影响服务",
+            "steps towards evidence from outside that failed; tried again, the service goes on",
+            "source",
+        )
         self.unexpected = counter(
             "unexpected_errors", "未预料的错误数", "errors that nobody expected"
         )

@@ -4,15 +4,41 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
 
 from parties.http import Access, Monitoring
 from runtime.errors import NotReady
+from runtime.evidence import EvidenceState
 from runtime.metrics import CONTENT_TYPE
 from runtime.openapi import described
 from runtime.problems import coded_problem
 from runtime.settings import Settings
 from runtime.store import Store
 from runtime.watch import FOR_READS
+
+
+class EvidenceOf(BaseModel):
+    """One source of evidence: sizes of checkpoints, in entries."""
+
+    name: str = Field(description="来源 / source")
+    size: int = Field(description="日志已发布的条目数 / published entries of the log")
+    waiting: int = Field(description="已发出待确认 / sent, not confirmed yet; 0: none")
+    mined: int = Field(description="已上链 / on the chain, or stamped")
+    final: int = Field(description="已最终确认 / final")
+    reason: str | None = Field(description="未能推进的原因 / why it is stuck")
+
+    @classmethod
+    def of(cls, state: EvidenceState) -> "EvidenceOf":
+        far = state.reached
+        return cls(
+            name=state.name,
+            size=state.size,
+            waiting=far.waiting if far.waiting > far.mined else 0,
+            mined=far.mined,
+            final=far.final,
+            reason=state.reason,
+        )
+
 
 Of = Annotated[
     Literal["all", "reads"],
@@ -53,6 +79,12 @@ def routes(app: FastAPI, store: Store, settings: Settings) -> APIRouter:
         request.state.refusal = NotReady.code
         error = NotReady(missing="、".join(told))
         return coded_problem(error, request.state.request_id, {"missing": missing})
+
+    @router.get("/health/evidence", summary="外部证据", dependencies=public)
+    def evidence() -> dict[str, list[EvidenceOf]]:
+        """How far chains and time stamps have got with the log. Never part of readiness:
+        evidence that is late catches up, and nobody at a window waits for it."""
+        return {"sources": [EvidenceOf.of(state) for state in store.evidence.states()]}
 
     if settings.metrics_access != "off":
         token = settings.metrics_token if settings.metrics_access == "token" else None

@@ -21,6 +21,16 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
 # Raised by the settings' own validator, as `setting:what`.
 _OWN: Mapping[str, tuple[str, str]] = {
     "short": ("至少 16 个字符", "at least 16 characters are needed"),
+    "contract": (
+        "设置了 anchor_contract 时必须设置",
+        "it is needed when anchor_contract is set",
+    ),
+    "address": ("应为 http:// 或 https:// 地址", "it must be an http:// or https:// address"),
+    "key": ("应为 64 位十六进制数", "64 hex digits are needed"),
+    "deploy": (
+        "设置了 anchor_url 时必须设置；mianjiao anchor deploy 建立合约",
+        "it is needed when anchor_url is set; mianjiao anchor deploy makes the contract",
+    ),
     "missing": (
         "metrics_access 为 token 时必须设置",
         "it is needed when metrics_access is token",
@@ -30,6 +40,11 @@ _OWN: Mapping[str, tuple[str, str]] = {
         "s3_endpoint, s3_bucket, s3_access_key and s3_secret_key go together",
     ),
 }
+
+
+def own_rule(what: str) -> tuple[str, str]:
+    """A rule that is checked outside of the settings' own validator."""
+    return _OWN[what]
 
 
 def rule_of(error: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:

@@ -121,6 +121,46 @@ class Settings(BaseSettings):
     """跟踪的请求所占比例。
     Which part of the requests is traced."""
 
+    anchor_url: SecretStr | None = None
+    """链节点的 JSON-RPC 地址；不设则不上链存证，见 docs/anchoring.md。
+    JSON-RPC address of the chain's node; without it nothing is anchored: docs/anchoring.md."""
+    anchor_chain_id: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
+    """链的编号（chain id）；节点属于另一条链时不存证。
+    The chain's number; with a node of another chain nothing is anchored."""
+    anchor_contract: Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$")] | None = None
+    """合约地址，由 mianjiao anchor deploy 建立。
+    Address of the contract, which mianjiao anchor deploy makes."""
+    anchor_key: SecretStr | None = None
+    """存证账户的私钥，64 位十六进制；只在本机签名。
+    Private key of the anchoring account, 64 hex digits; it signs here and is never sent."""
+    anchor_consensus: Literal["plain", "clique", "qbft", "ibft2"] = "plain"
+    """链的共识方式，决定区块头如何计算哈希。
+    How the chain agrees on blocks: it decides how a header is hashed."""
+    anchor_finality: Annotated[str, Field(pattern="^(finalized|[0-9]{1,4})$")] = "finalized"
+    """何时视为最终：链自己的 finalized，或其后的区块数（0：出块即最终）。
+    When a block is final: what the chain calls finalized, or blocks on top (0: at once)."""
+    anchor_interval_seconds: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    """两次存证之间至少间隔多少秒。
+    Least time between two anchors, in seconds."""
+    anchor_gas_price_wei: Annotated[int, Field(ge=0, le=10**18)] | None = None
+    """固定的燃料价格，wei；不设则询问节点。
+    A fixed gas price, in wei; without it the node is asked."""
+    anchor_gas_price_limit_wei: Annotated[int, Field(ge=0, le=10**18)] = 10**12
+    """燃料价格上限，wei；超过时暂缓。
+    Highest gas price, in wei; above it anchoring waits."""
+    anchor_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """等待链节点应答多久，秒。
+    How long the chain's node is waited for, in seconds."""
+
+    @model_validator(mode="after")
+    def _anchoring_whole_or_not_at_all(self) -> "Settings":
+        if self.anchor_contract is None:
+            return self
+        for name in ("anchor_url", "anchor_chain_id", "anchor_key"):
+            if getattr(self, name) is None:
+                raise ValueError(f"{name}:contract")
+        return self
+
     @model_validator(mode="after")
     def _token_where_it_is_needed(self) -> "Settings":
         token = self.metrics_token

@@ -44,6 +44,7 @@ from runtime.canary import Canary
 from runtime.counts import KeptCounts
 from runtime.disk import Reserve
 from runtime.errors import ClockBehind, RestoreUnfinished, StoreExists, StoreMissing
+from runtime.evidence import Evidence
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings, open_place
@@ -152,6 +153,7 @@ class Store:
             metrics=self.observing.metrics,
             canary=lambda: self.canary.failure,
         )
+        self.evidence = Evidence(settings, self.ledger, clock, self.observing.metrics)
         self._counts = KeptCounts(database, clock)
         self._stopping = threading.Event()
         self._sweeper: threading.Thread | None = None
@@ -170,6 +172,7 @@ class Store:
         self.place.prove(self.clock.now())
         sequences = Room.SEQUENCER in rooms
         if sequences:
+            self.evidence.start()
             self._sequence()
         else:
             self.ledger.follow()
@@ -210,6 +213,7 @@ class Store:
     def close(self) -> None:
         """Publish what waits, stop the background work, close the database."""
         self._stopping.set()
+        self.evidence.stop()
         self.canary.stop()
         if self._sweeper is not None:
             self._sweeper.join()

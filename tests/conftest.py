@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,8 @@ import pytest
 
 from kernel.clock import FixedClock
 from runtime.cli import run
+from tests.servers.anvil import Anvil
+from tests.servers.evm import find_anvil
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.minio import MinioServer, find_minio
 
@@ -164,3 +166,25 @@ def fault_proxy(minio: MinioServer) -> Iterator[FaultProxy]:
     proxy = FaultProxy(minio.port)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture(scope="session")
+def anvil_binary() -> Path:
+    found = find_anvil()
+    assert found or os.environ.get("CI") != "true", "CI=true, and `make servers` installed no anvil"
+    if found is None:
+        pytest.skip("no chain node: make servers")
+    return found
+
+
+@pytest.fixture
+def start_anvil(anvil_binary: Path, tmp_path: Path) -> Iterator[Callable[..., Anvil]]:
+    made: list[Anvil] = []
+
+    def start(**options: bool) -> Anvil:
+        made.append(Anvil(anvil_binary, tmp_path, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()

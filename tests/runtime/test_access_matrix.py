@@ -27,6 +27,7 @@ ACCESS = {
     ("GET", "/"): PUBLIC,
     ("GET", "/docs"): PUBLIC,
     ("GET", "/health/live"): PUBLIC,
+    ("GET", "/health/evidence"): PUBLIC,
     ("GET", "/health/ready"): PUBLIC,
     ("GET", "/log/{shard}/checkpoint"): PUBLIC,
     ("GET", "/log/{shard}/tile/{path:path}"): PUBLIC,

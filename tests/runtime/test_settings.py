@@ -74,6 +74,13 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("traces_url = 'collector:4318'", "traces_url", "形式应为"),
         ("metrics_access = 'token'", "metrics_token", "必须设置"),
         ("s3_secure = 'perhaps'", "s3_secure", "true"),
+        ("anchor_chain_id = 0", "anchor_chain_id", "不得小于 1"),
+        ("anchor_contract = '0x12'", "anchor_contract", "形式应为"),
+        (f"anchor_contract = '0x{'ab' * 20}'", "anchor_url", "必须设置"),
+        ("anchor_consensus = 'raft'", "anchor_consensus", "之一"),
+        ("anchor_finality = 'soon'", "anchor_finality", "形式应为"),
+        ("anchor_interval_seconds = 0", "anchor_interval_seconds", "不得小于 1"),
+        ("anchor_gas_price_wei = 'cheap'", "anchor_gas_price_wei", "应为整数"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_rule(
@@ -100,7 +107,14 @@ def test_names_that_are_none_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_only_secrets_may_come_from_files_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert secrets() == ("database_url", "s3_access_key", "s3_secret_key", "metrics_token")
+    assert secrets() == (
+        "database_url",
+        "s3_access_key",
+        "s3_secret_key",
+        "metrics_token",
+        "anchor_url",
+        "anchor_key",
+    )
     monkeypatch.setenv("MIANJIAO_QUEUE_LIMIT_FILE", "limit")
     assert refused().code == "setting_unknown"
 

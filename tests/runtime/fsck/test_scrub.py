@@ -112,7 +112,7 @@ def test_content_that_was_replaced_with_all_its_rows_is_not_believed(office: Any
     other = store.objects.put([b"%PDF-1.7 forged"], limit=MIB)
 
     def replace(tx: Any) -> None:
-        registry.add(tx, store.clock.now(), other)
+        registry.add(tx, store.clock.now(), store.vault, other)
         registry.claim(tx, other.object_key, office.ids["lease"])
         tx.execute(
             update(material_files)

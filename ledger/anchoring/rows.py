@@ -1,0 +1,265 @@
+"""The rows of anchoring: transactions, and evidence kept. Every change is one unit of work."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, func, insert, or_, select, update
+
+from ledger.tables import anchors, chain_transactions
+from storage.database import ReadTx, WriteTx
+
+PENDING, MINED, FINAL, LOST = "pending", "mined", "final", "lost"
+REVERTED, REPLACED, REORGANISED = "reverted", "replaced", "reorganised"
+REFUSED = "refused"
+CHAIN_KIND, STAMP_KIND = "chain", "stamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A signed transaction, as saved."""
+
+    hash: bytes
+    source: str
+    nonce: int
+    price: int
+    raw: bytes
+    shard: str
+    previous_size: int
+    size: int
+    root: bytes
+    checkpoint: bytes
+    state: str
+    reason: str | None
+    block: int | None
+    block_hash: bytes | None
+    signed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnchor:
+    """Evidence about the checkpoint of `size` entries, as kept. `expires_at`: stamps only."""
+
+    position: int
+    kind: str
+    source: str
+    shard: str
+    size: int
+    checkpoint: bytes
+    evidence: bytes
+    state: str
+    at: datetime
+    expires_at: datetime | None
+
+
+def save(tx: WriteTx, signed: Transaction, *, replaces: bool) -> bool:
+    """Save a transaction before it is sent. Unless it `replaces` another with its nonce, it
+    is the only one that waits: False, and nothing is saved, if another process has one."""
+    if not replaces and open_transactions(tx, signed.source, PENDING):
+        return False
+    values = {
+        "transaction_hash": signed.hash,
+        "source": signed.source,
+        "nonce": signed.nonce,
+        "price": signed.price,
+        "raw": signed.raw,
+        "shard": signed.shard,
+        "previous_size": signed.previous_size,
+        "size": signed.size,
+        "root": signed.root,
+        "checkpoint": signed.checkpoint,
+        "state": PENDING,
+        "reason": signed.reason,
+        "block": None,
+        "block_hash": None,
+        "signed_at": signed.signed_at,
+        "changed_at": signed.signed_at,
+    }
+    tx.execute(insert(chain_transactions), values)
+    return True
+
+
+def change(tx: WriteTx, at: datetime, transaction: Transaction, state: str, **values: Any) -> None:
+    """Move a transaction on; `reason`, `block`, `block_hash` become what is given, or null."""
+    told: dict[str, Any] = {"reason": None, "block": None, "block_hash": None, **values}
+    tx.execute(
+        update(chain_transactions)
+        .where(chain_transactions.c.transaction_hash == transaction.hash)
+        .values(state=state, changed_at=at, **told)
+    )
+
+
+def open_transactions(tx: ReadTx, source: str, state: str) -> list[Transaction]:
+    """Those in this state, oldest nonce first, the dearest of a nonce last."""
+    columns = chain_transactions.c
+    rows = tx.all(
+        select(chain_transactions)
+        .where(columns.source == source, columns.state == state)
+        .order_by(columns.nonce, columns.price, columns.signed_at)
+    )
+    return [_transaction(row) for row in rows]
+
+
+def last_signed(tx: ReadTx, source: str) -> datetime | None:
+    """When the newest transaction was signed that cost something: mined, or still waiting."""
+    columns = chain_transactions.c
+    row = tx.one(
+        select(columns.signed_at)
+        .where(columns.source == source)
+        .where(or_(columns.state != LOST, columns.reason == REVERTED))
+        .order_by(columns.signed_at.desc())
+        .limit(1)
+    )
+    return None if row is None else row["signed_at"]
+
+
+def keep(
+    tx: WriteTx,
+    at: datetime,
+    *,
+    kind: str,
+    source: str,
+    shard: str,
+    size: int,
+    checkpoint: bytes,
+    evidence: bytes,
+    state: str,
+    expires_at: datetime | None = None,
+) -> None:
+    tx.execute(
+        insert(anchors),
+        {
+            "kind": kind,
+            "source": source,
+            "shard": shard,
+            "size": size,
+            "checkpoint": checkpoint,
+            "evidence": evidence,
+            "state": state,
+            "at": at,
+            "expires_at": expires_at,
+        },
+    )
+
+
+def replace_evidence(tx: WriteTx, position: int, evidence: bytes, state: str) -> None:
+    tx.execute(
+        update(anchors).where(anchors.c.position == position).values(evidence=evidence, state=state)
+    )
+
+
+def kept_of(tx: ReadTx, kind: str, source: str, state: str) -> list[KeptAnchor]:
+    """Oldest first."""
+    columns = anchors.c
+    rows = tx.all(
+        select(anchors)
+        .where(columns.kind == kind, columns.source == source, columns.state == state)
+        .order_by(columns.position)
+    )
+    return [_kept(row) for row in rows]
+
+
+def newest_kept(tx: ReadTx, kind: str, source: str, shard: str) -> KeptAnchor | None:
+    columns = anchors.c
+    row = tx.one(
+        select(anchors)
+        .where(columns.kind == kind, columns.source == source, columns.shard == shard)
+        .order_by(columns.size.desc(), columns.position.desc())
+        .limit(1)
+    )
+    return None if row is None else _kept(row)
+
+
+def covering(tx: ReadTx, shard: str, index: int, most: int = 8) -> list[KeptAnchor]:
+    """Evidence for an entry's receipt: of each source what is kept about the smallest
+    checkpoint that holds the entry, which proves the earliest time; newest first."""
+    columns = anchors.c
+    smallest = (
+        select(columns.kind, columns.source, func.min(columns.size).label("size"))
+        .where(columns.shard == shard, columns.size > index)
+        .group_by(columns.kind, columns.source)
+        .subquery()
+    )
+    rows = tx.all(
+        select(anchors)
+        .join(
+            smallest,
+            (columns.kind == smallest.c.kind)
+            & (columns.source == smallest.c.source)
+            & (columns.size == smallest.c.size),
+        )
+        .where(columns.shard == shard)
+        .order_by(columns.kind, columns.source, columns.position.desc())
+        .limit(most)
+    )
+    return [_kept(row) for row in rows]
+
+
+def _transaction(row: RowMapping) -> Transaction:
+    return Transaction(
+        hash=row["transaction_hash"],
+        source=row["source"],
+        nonce=row["nonce"],
+        price=row["price"],
+        raw=row["raw"],
+        shard=row["shard"],
+        previous_size=row["previous_size"],
+        size=row["size"],
+        root=row["root"],
+        checkpoint=row["checkpoint"],
+        state=row["state"],
+        reason=row["reason"],
+        block=row["block"],
+        block_hash=row["block_hash"],
+        signed_at=row["signed_at"],
+    )
+
+
+def _kept(row: RowMapping) -> KeptAnchor:
+    return KeptAnchor(**dict(row))
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far one source got, in entries; `at`: when its newest evidence was kept."""
+
+    mined: int = 0
+    final: int = 0
+    waiting: int = 0
+    at: datetime | None = None
+
+
+def reached(tx: ReadTx, kind: str, source: str, shard: str) -> Reached:
+    """Sizes of the newest checkpoint that is mined, that is final, and that waits; 0: none."""
+    columns, sent = anchors.c, chain_transactions.c
+    kept = {
+        row["state"]: row
+        for row in tx.all(
+            select(
+                columns.state,
+                func.max(columns.size).label("size"),
+                func.max(columns.at).label("at"),
+            )
+            .where(columns.kind == kind, columns.source == source, columns.shard == shard)
+            .group_by(columns.state)
+        )
+    }
+    moved = {
+        row["state"]: row["size"]
+        for row in tx.all(
+            select(sent.state, func.max(sent.size).label("size"))
+            .where(sent.source == source, sent.shard == shard)
+            .group_by(sent.state)
+        )
+    }
+    sizes = {
+        state: max(kept[state]["size"] if state in kept else 0, moved.get(state, 0))
+        for state in (MINED, FINAL)
+    }
+    times = [row["at"] for row in kept.values()]
+    return Reached(
+        mined=max(sizes.values()),
+        final=sizes[FINAL],
+        waiting=moved.get(PENDING, 0),
+        at=max(times) if times else None,
+    )

@@ -1,0 +1,145 @@
+"""Anchors in receipts: evidence from outside, each with the tlog-proof that it belongs to.
+
+`{"type":"mianjiao.chain/v1","proof":…,"chain_id":"…","contract":"0x…","header":base64,
+"account":[base64],"storage":[base64],"following":[base64]}` or
+`{"type":"mianjiao.stamp/v1","proof":…,"token":base64,"certificates":[base64]}`.
+
+A stamp covers the bytes of the checkpoint in its own proof, text and log signatures; a
+chain covers origin, size and root of that checkpoint.
+"""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from kernel.canonical import JsonValue
+from ledger.errors import AnchorUnknown, ReceiptMalformed
+from ledger.evm.model import ChainEvidence
+from ledger.notes import decode_base64
+from ledger.proofs import LogProof, parse_proof
+
+CHAIN = "mianjiao.chain/v1"
+STAMP = "mianjiao.stamp/v1"
+MAX_ANCHORS = 64
+MAX_PART = 64 * 1024
+MAX_PARTS = 600
+_CHAIN_KEYS = {"account", "chain_id", "contract", "following", "header", "proof", "storage", "type"}
+_STAMP_KEYS = {"certificates", "proof", "token", "type"}
+_ADDRESS = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
+_DECIMAL = re.compile(r"[1-9][0-9]{0,77}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainAnchor:
+    """Parsed, not verified. `chain_id` is what the log's operator says of it."""
+
+    proof: LogProof
+    chain_id: str
+    evidence: ChainEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class StampAnchor:
+    """Parsed, not verified. `token`: a DER TimeStampResp; `certificates`: DER, between the
+    authority's own and its root."""
+
+    proof: LogProof
+    token: bytes
+    certificates: tuple[bytes, ...]
+
+
+Anchor: TypeAlias = ChainAnchor | StampAnchor
+
+
+def chain_fields(chain_id: int, evidence: ChainEvidence) -> dict[str, JsonValue]:
+    """A chain anchor without its proof."""
+    return {
+        "type": CHAIN,
+        "chain_id": str(chain_id),
+        "contract": "0x" + evidence.contract.hex(),
+        "header": _text(evidence.header),
+        "account": [_text(one) for one in evidence.account],
+        "storage": [_text(one) for one in evidence.storage],
+        "following": [_text(one) for one in evidence.following],
+    }
+
+
+def stamp_fields(token: bytes, certificates: Sequence[bytes]) -> dict[str, JsonValue]:
+    """A stamp anchor without its proof."""
+    return {
+        "type": STAMP,
+        "token": _text(token),
+        "certificates": [_text(one) for one in certificates],
+    }
+
+
+def with_proof(fields: Mapping[str, JsonValue], proof: LogProof) -> dict[str, JsonValue]:
+    return {**fields, "proof": proof.encode().decode()}
+
+
+def parse_anchors(values: Sequence[JsonValue]) -> tuple[Anchor, ...]:
+    """Read a receipt's list: `ReceiptMalformed`, `AnchorUnknown`, or what the proof raises."""
+    if len(values) > MAX_ANCHORS:
+        raise ReceiptMalformed(reason="too many anchors")
+    return tuple(_anchor(value) for value in values)
+
+
+def _anchor(value: JsonValue) -> Anchor:
+    if not isinstance(value, dict):
+        raise ReceiptMalformed(reason="an anchor is an object")
+    if value.get("type") == CHAIN:
+        return ChainAnchor(_proof(value, _CHAIN_KEYS), _chain_id(value), chain_evidence(value))
+    if value.get("type") == STAMP:
+        proof = _proof(value, _STAMP_KEYS)
+        return StampAnchor(proof, _binary(value["token"]), _binaries(value["certificates"]))
+    raise AnchorUnknown()
+
+
+def chain_evidence(value: Mapping[str, JsonValue]) -> ChainEvidence:
+    """The evidence of a chain anchor's fields; the proof may be absent."""
+    contract = value["contract"]
+    if not isinstance(contract, str) or not _ADDRESS.fullmatch(contract):
+        raise ReceiptMalformed(reason="a contract is 0x and 40 lower hex digits")
+    return ChainEvidence(
+        contract=bytes.fromhex(contract[2:]),
+        header=_binary(value["header"]),
+        account=_binaries(value["account"]),
+        storage=_binaries(value["storage"]),
+        following=_binaries(value["following"]),
+    )
+
+
+def _proof(value: Mapping[str, JsonValue], keys: set[str]) -> LogProof:
+    text = value.get("proof")
+    if set(value) != keys or not isinstance(text, str):
+        raise ReceiptMalformed(reason="an anchor has other keys")
+    proof = parse_proof(text.encode())
+    if proof.extra is not None:
+        raise ReceiptMalformed(reason="extra data in the proof is not authenticated")
+    return proof
+
+
+def _chain_id(value: Mapping[str, JsonValue]) -> str:
+    text = value["chain_id"]
+    if not isinstance(text, str) or not _DECIMAL.fullmatch(text):
+        raise ReceiptMalformed(reason="a chain id is a decimal number")
+    return text
+
+
+def _binaries(value: JsonValue) -> tuple[bytes, ...]:
+    if not isinstance(value, list) or len(value) > MAX_PARTS:
+        raise ReceiptMalformed(reason="not a list of at most 600 parts")
+    return tuple(_binary(one) for one in value)
+
+
+def _binary(value: JsonValue) -> bytes:
+    raw = decode_base64(value) if isinstance(value, str) else None
+    if raw is None or len(raw) > MAX_PART:
+        raise ReceiptMalformed(reason="not canonical base64 of at most 64 KiB")
+    return raw
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()

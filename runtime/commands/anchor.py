@@ -1,0 +1,139 @@
+"""`mianjiao anchor`: the contract, a checkpoint now, how far it got, and what verifiers need."""
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+
+from ledger.anchoring.anchorer import Anchorer
+from ledger.anchoring.deploying import deploy
+from ledger.anchoring.errors import NotAnchoring
+from ledger.evm import contract
+from runtime.errors import AddressUnreadable
+from runtime.evidence import (
+    EvidenceState,
+    chain_id,
+    make_anchorer,
+    make_key,
+    make_node,
+)
+from runtime.settings import Settings, read_settings
+from runtime.store import Store, open_store
+
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+_POLL = 1.0
+
+
+def make_contract(data: Path, registrar: str, config: Path | None, seconds: float) -> int:
+    """Make the contract with the anchoring key as this log's anchorer; say what to set."""
+    if not _ADDRESS.fullmatch(registrar):
+        raise AddressUnreadable()
+    settings = read_settings(config)
+    with open_store(data, settings) as store:
+        node = make_node(settings)
+        try:
+            made = deploy(
+                node,
+                make_key(settings),
+                chain_id=chain_id(settings),
+                registrar=bytes.fromhex(registrar[2:]),
+                origin=store.ledger.origin,
+                price=settings.anchor_gas_price_wei,
+                seconds=seconds,
+            )
+        finally:
+            node.close()
+    assert made.contract is not None  # noqa: S101 - `deploy` says so
+    print(f"合约已建立 / contract made: 0x{made.contract.hex()}")
+    print(f"  区块 block   {made.block}")
+    print(f"  燃料 gas     {made.gas}")
+    print(f"  设置 set     MIANJIAO_ANCHOR_CONTRACT=0x{made.contract.hex()}")
+    return 0
+
+
+def anchor_once(data: Path, config: Path | None, seconds: float, as_json: bool) -> int:
+    """Anchor the newest checkpoint and wait until it is final, at most `seconds`.
+    Exit 0: it is final; 1: not yet, and a service or the next call goes on."""
+    settings = read_settings(config)
+    with open_store(data, settings) as store:
+        anchorer = make_anchorer(settings, store.ledger)
+        try:
+            _until_final(store, anchorer, seconds)
+        finally:
+            anchorer.close()
+        (state,) = store.evidence.states()
+        _show([state], as_json)
+        return 0 if state.reached.final >= state.size else 1
+
+
+def _until_final(store: Store, anchorer: Anchorer, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    anchorer.step(store.clock.now(), now=True)
+    while store.evidence.states()[0].reached.final < store.ledger.checkpoint().size:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_POLL)
+        anchorer.step(store.clock.now())
+
+
+def print_status(data: Path, config: Path | None, as_json: bool) -> int:
+    """How far each source got, from the rows; no node is asked."""
+    settings = read_settings(config)
+    with open_store(data, settings) as store:
+        _show(_configured(store), as_json)
+    return 0
+
+
+def print_demands(data: Path, config: Path | None) -> int:
+    """What a verifier puts into the file of demands, to be completed with whom they trust."""
+    settings = read_settings(config)
+    with open_store(data, settings) as store:
+        _configured(store)
+        sys.stdout.write(_demands(settings))
+    return 0
+
+
+def _demands(settings: Settings) -> str:
+    return (
+        'format = "mianjiao.demands/v1"\n\n'
+        "# 请自行向链的维护方核实以下各项 / Ask those who run the chain, not only this file.\n"
+        "[[chain]]\n"
+        f'name = "chain {settings.anchor_chain_id}"\n'
+        f'contract = "{(settings.anchor_contract or "").lower()}"\n'
+        f'code_hash = "0x{contract.code_hash().hex()}"\n'
+        f'consensus = "{settings.anchor_consensus}"\n'
+        "# 二选一 / one of the two:\n"
+        '# blocks = ["0x…"]      # 最终区块的哈希 / hashes of final blocks\n'
+        '# validators = ["0x…"]  # 验证节点地址 / addresses of the validators\n'
+    )
+
+
+def _configured(store: Store) -> list[EvidenceState]:
+    states = store.evidence.states()
+    if not states:
+        raise NotAnchoring()
+    return states
+
+
+def _show(states: list[EvidenceState], as_json: bool) -> None:
+    if as_json:
+        told = [
+            {
+                "name": one.name,
+                "size": one.size,
+                "waiting": one.reached.waiting,
+                "mined": one.reached.mined,
+                "final": one.reached.final,
+            }
+            for one in states
+        ]
+        print(json.dumps({"sources": told}))
+        return
+    for one in states:
+        far = one.reached
+        print(
+            f"{one.name}: 日志 log {one.size} · 已上链 mined {far.mined} · 最终 final {far.final}"
+        )
+        if far.waiting > far.mined:
+            print(f"  待确认 waiting {far.waiting}")

@@ -1,0 +1,165 @@
+"""Evidence from outside, wired from the settings: chain and time stamps, each in a thread.
+
+Nothing here is imported by a store that has none of it: chain libraries are slow to load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kernel.clock import Clock
+from ledger.anchoring.rows import CHAIN_KIND, Reached, reached
+from ledger.anchoring.service import POLL, EvidenceThread
+from ledger.service import Ledger
+from runtime.errors import SettingInvalid
+from runtime.metrics import Metrics
+from runtime.setting_rules import own_rule
+from runtime.settings import Settings, variable
+
+if TYPE_CHECKING:
+    from ledger.anchoring.anchorer import Anchorer, ChainPlan
+    from ledger.anchoring.node import ChainNode
+    from ledger.anchoring.signing import AnchorKey
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where evidence comes from, as rows name it: kind, source; `name` is for people."""
+
+    name: str
+    kind: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceState:
+    """How far one source got, of `size` published entries, and why it is stuck, if it is."""
+
+    name: str
+    size: int
+    reached: Reached
+    reason: str | None
+
+
+class Evidence:
+    """The evidence threads of a store: none, unless the settings ask for some."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, clock: Clock, metrics: Metrics) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._clock = clock
+        self._metrics = metrics
+        self._sources = sources(settings)
+        self._threads: dict[str, EvidenceThread] = {}
+
+    def start(self) -> None:
+        """`SettingInvalid` for what cannot be used; nothing outside is asked here."""
+        if self._settings.anchor_url is None:
+            return
+        thread = EvidenceThread(
+            "chain",
+            make_anchorer(self._settings, self._ledger),
+            self._clock,
+            lambda: self._ledger.leading,
+            poll=min(POLL, self._settings.anchor_interval_seconds / 2),
+            observe=self._observe,
+        )
+        self._threads[thread.name] = thread
+        thread.start()
+
+    def stop(self) -> None:
+        for thread in self._threads.values():
+            thread.stop()
+        self._threads.clear()
+
+    def states(self) -> list[EvidenceState]:
+        """Of every source that is configured, from the rows."""
+        size = self._ledger.checkpoint().size
+        found = []
+        for source in self._sources:
+            with self._ledger.database.read() as tx:
+                far = reached(tx, source.kind, source.source, self._ledger.shard)
+            thread = self._threads.get(source.name)
+            reason = None if thread is None else thread.last.reason
+            found.append(EvidenceState(source.name, size, far, reason))
+        return found
+
+    def _observe(self, name: str, reason: str | None) -> None:
+        if reason is not None:
+            self._metrics.evidence_failures.labels(name).inc()
+        for state in self.states():
+            if state.name == name:
+                for word, size in (("mined", state.reached.mined), ("final", state.reached.final)):
+                    self._metrics.evidence_size.labels(name, word).set(size)
+
+
+def sources(settings: Settings) -> list[Source]:
+    """What is configured."""
+    if settings.anchor_contract is None:
+        return []
+    place = f"{settings.anchor_chain_id}:{settings.anchor_contract.lower()}"
+    return [Source("chain", CHAIN_KIND, place)]
+
+
+def make_anchorer(settings: Settings, ledger: Ledger) -> Anchorer:
+    """`SettingInvalid` names what is missing or wrong."""
+    from ledger.anchoring.anchorer import Anchorer
+
+    if settings.anchor_contract is None:
+        raise _wrong("anchor_contract", "deploy")
+    key = make_key(settings)
+    return Anchorer(ledger, make_node(settings), key, _plan(settings))
+
+
+def make_node(settings: Settings) -> ChainNode:
+    from ledger.anchoring.node import ChainNode
+    from ledger.anchoring.rpc import JsonRpc
+
+    if settings.anchor_url is None:
+        raise _wrong("anchor_url", "address")
+    url = settings.anchor_url.get_secret_value()
+    if not url.startswith(("http://", "https://")):
+        raise _wrong("anchor_url", "address")
+    return ChainNode(JsonRpc(url, settings.anchor_timeout_seconds))
+
+
+def make_key(settings: Settings) -> AnchorKey:
+    from ledger.anchoring.errors import AnchorKeyInvalid
+    from ledger.anchoring.signing import AnchorKey
+
+    if settings.anchor_key is None:
+        raise _wrong("anchor_key", "key")
+    try:
+        return AnchorKey(settings.anchor_key.get_secret_value())
+    except AnchorKeyInvalid:
+        raise _wrong("anchor_key", "key") from None
+
+
+def chain_id(settings: Settings) -> int:
+    if settings.anchor_chain_id is None:
+        zh, en = "必须设置", "it is needed"
+        raise SettingInvalid(name=variable("anchor_chain_id"), rule=zh, rule_en=en)
+    return settings.anchor_chain_id
+
+
+def _plan(settings: Settings) -> ChainPlan:
+    from ledger.anchoring.anchorer import ChainPlan
+    from ledger.evm.model import Consensus
+
+    contract = settings.anchor_contract or ""
+    finality = settings.anchor_finality
+    return ChainPlan(
+        chain_id=chain_id(settings),
+        contract=bytes.fromhex(contract[2:]),
+        consensus=Consensus(settings.anchor_consensus),
+        finality=None if finality == "finalized" else int(finality),
+        interval=settings.anchor_interval_seconds,
+        price=settings.anchor_gas_price_wei,
+        price_limit=settings.anchor_gas_price_limit_wei,
+    )
+
+
+def _wrong(name: str, what: str) -> SettingInvalid:
+    zh, en = own_rule(what)
+    return SettingInvalid(name=variable(name), rule=zh, rule_en=en)

@@ -1,0 +1,102 @@
+"""The verifier's second file: what it may say, and that it never demands nothing."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from ledger.demands import parse_demands
+from ledger.errors import DemandsEmpty, DemandsMalformed
+from ledger.evm.model import Consensus
+
+CHAIN = f"""
+[[chain]]
+name = "市链 city"
+contract = "0x{"AB" * 20}"
+code_hash = "0x{"01" * 32}"
+consensus = "qbft"
+validators = ["0x{"11" * 20}", "0x{"22" * 20}"]
+"""
+STAMP = """
+[[stamp]]
+name = "authority"
+roots = '''-----BEGIN CERTIFICATE-----
+AA==
+-----END CERTIFICATE-----'''
+"""
+HEAD = 'format = "mianjiao.demands/v1"\n'
+LIMIT = 'not_later_than = "2027-01-01T00:00:00.000Z"\n'
+
+
+def test_a_whole_file_is_read() -> None:
+    found = parse_demands((HEAD + LIMIT + CHAIN + STAMP + "required = false\n").encode())
+    (chain,), (stamp,) = found.chains, found.stamps
+    assert (chain.name, chain.consensus) == ("市链 city", Consensus.QBFT)
+    assert (chain.contract, chain.code_hash) == (b"\xab" * 20, b"\1" * 32)
+    assert chain.validators == {b"\x11" * 20, b"\x22" * 20}
+    assert chain.blocks == frozenset()
+    assert (stamp.name, stamp.roots[:10]) == ("authority", b"-----BEGIN")
+    assert found.required == {"市链 city"}
+    assert found.not_later_than == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def test_pinned_blocks_are_read() -> None:
+    text = re.sub(r"validators.*", f'blocks = ["0x{"33" * 32}"]', CHAIN)
+    for kind in Consensus:
+        found = parse_demands((HEAD + text.replace("qbft", kind)).encode())
+        assert found.chains[0].blocks == {b"\x33" * 32}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEAD,
+        HEAD + CHAIN + "required = false\n",
+        HEAD + CHAIN + "required = false\n" + STAMP + "required = false\n",
+        HEAD + "chain = []\nstamp = []\n",
+    ],
+)
+def test_a_file_that_demands_nothing_is_an_error(text: str) -> None:
+    with pytest.raises(DemandsEmpty):
+        parse_demands(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "needs format"),
+        ('format = "mianjiao.demands/v2"\n' + CHAIN, "format is"),
+        ("not toml", "not TOML"),
+        (HEAD + LIMIT, "needs a chain or a stamp"),
+        (HEAD + "more = 1\n" + CHAIN, "has no more"),
+        (HEAD + "not_later_than = 2027-01-01\n" + CHAIN, "is text"),
+        (HEAD + 'not_later_than = "2027-01-01"\n' + CHAIN, "is a time"),
+        (HEAD + CHAIN + 'more = "x"\n', "a chain has no more"),
+        (HEAD + CHAIN.replace('name = "市链 city"', ""), "a chain needs name"),
+        (HEAD + CHAIN.replace("市链 city", ""), "1 to 100"),
+        (HEAD + CHAIN.replace("市链 city", " x"), "1 to 100"),
+        (HEAD + CHAIN + CHAIN, "stands twice"),
+        (HEAD + CHAIN.replace("qbft", "raft"), "consensus is"),
+        (HEAD + CHAIN.replace("qbft", "plain"), "no validators"),
+        (HEAD + CHAIN + f'blocks = ["0x{"33" * 32}"]\n', "either blocks or validators"),
+        (HEAD + re.sub(r"validators.*", "validators = []", CHAIN), "either blocks or validators"),
+        (HEAD + CHAIN.replace("0x" + "AB" * 20, "0x" + "AB" * 19), "contract is 0x and 40"),
+        (HEAD + CHAIN.replace("0x" + "AB" * 20, "AB" * 21), "contract is 0x and 40"),
+        (HEAD + CHAIN.replace("0x" + "22" * 20, "0x" + "11" * 20), "one twice"),
+        (HEAD + CHAIN + 'required = "no"\n', "true or false"),
+        (HEAD + "[chain]\n", "write [[chain]]"),
+        (HEAD + "chain = [1]\n", "write [[chain]]"),
+        (HEAD + STAMP.replace("BEGIN", "START"), "certificates in PEM"),
+        (HEAD + "a = " + "[" * 5000 + "]" * 5000, "not TOML"),
+        (HEAD + "#" * (1 << 20), "too long"),
+    ],
+)
+def test_a_malformed_file_is_refused_with_its_reason(text: str, reason: str) -> None:
+    with pytest.raises(DemandsMalformed) as caught:
+        parse_demands(text.encode())
+    assert reason in str(caught.value.details["reason"])
+
+
+def test_what_is_not_utf_8_is_refused() -> None:
+    with pytest.raises(DemandsMalformed):
+        parse_demands(b"\xff")

@@ -1,0 +1,212 @@
+"""Anchoring as an operator has it: commands, settings, the service, and a chain that is down."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from kernel.ids import IdKind, new_id
+from ledger.anchoring.signing import AnchorKey
+from ledger.demands import parse_demands
+from ledger.errors import DemandsMalformed
+from runtime.app import build_app
+from runtime.errors import SettingInvalid
+from runtime.settings import Settings
+from runtime.store import Store, create_store, open_store
+from tests.conftest import mianjiao
+from tests.runtime.test_canary import value
+from tests.servers.anvil import CHAIN_ID, COLD, HOT, Anvil
+
+COLD_TEXT = "0x" + COLD.hex()
+SECONDS = 60
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    create_store(tmp_path / "store", "test.example")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def chain(start_anvil: Callable[..., Anvil]) -> Anvil:
+    made = start_anvil()
+    made.give(AnchorKey(HOT).address)
+    return made
+
+
+@pytest.fixture
+def config(tmp_path: Path, chain: Anvil) -> Path:
+    """A file of settings for the chain, the key in a file of its own, without a contract."""
+    key = tmp_path / "anchor.key"
+    key.write_text(HOT + "\n")
+    path = tmp_path / "mianjiao.toml"
+    path.write_text(
+        f'anchor_url = "{chain.url}"\n'
+        f"anchor_chain_id = {CHAIN_ID}\n"
+        f'anchor_key_file = "{key}"\n'
+        'anchor_finality = "1"\nanchor_interval_seconds = 1\nanchor_timeout_seconds = 1\n'
+    )
+    return path
+
+
+def deployed(data: Path, config: Path) -> str:
+    """The contract's address, also put into the settings."""
+    done = mianjiao(
+        "anchor", "deploy", "--data", data, "--config", config, "--registrar", COLD_TEXT
+    )
+    address = done.stdout.split("MIANJIAO_ANCHOR_CONTRACT=")[1].strip()
+    config.write_text(config.read_text() + f'anchor_contract = "{address}"\n')
+    return address
+
+
+def settings_for(url: str, contract: str = "0x" + "ab" * 20) -> Settings:
+    return Settings(
+        anchor_url=SecretStr(url),
+        anchor_chain_id=CHAIN_ID,
+        anchor_contract=contract,
+        anchor_key=SecretStr(HOT),
+        anchor_finality="1",
+        anchor_interval_seconds=1,
+        anchor_timeout_seconds=0.5,
+    )
+
+
+@pytest.fixture
+def mining(chain: Anvil) -> Iterator[None]:
+    """A block every tenth of a second, as a chain has them."""
+    done = threading.Event()
+
+    def mine() -> None:
+        with closing(httpx2.Client(trust_env=False)) as client:
+            while not done.wait(0.1):
+                asked = {"jsonrpc": "2.0", "id": 1, "method": "evm_mine", "params": []}
+                client.post(chain.url, json=asked)
+
+    thread = threading.Thread(target=mine)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("mining")
+def test_contract_anchor_status_and_demands_by_command(data: Path, config: Path) -> None:
+    address = deployed(data, config)
+    arguments = ("--data", data, "--config", config)
+    before = json.loads(mianjiao("anchor", "status", *arguments, "--json").stdout)
+    (source,) = before["sources"]
+    assert (source["mined"], source["final"]) == (0, 0)
+    after = json.loads(mianjiao("anchor", "once", *arguments, "--json").stdout)["sources"][0]
+    assert after["final"] == after["mined"] == after["size"] == source["size"] > 0
+    again = mianjiao("anchor", "once", *arguments)
+    assert f"最终 final {after['size']}" in again.stdout
+    demands = mianjiao("anchor", "demands", *arguments).stdout
+    assert address in demands
+    with pytest.raises(DemandsMalformed, match="demands_malformed"):
+        parse_demands(demands.encode())  # whom to trust is for the verifier to say
+    told = demands.replace('# blocks = ["0x…"]', f'blocks = ["0x{"11" * 32}"]')
+    assert parse_demands(told.encode()).required == {f"chain {CHAIN_ID}"}
+
+
+def test_the_service_anchors_and_tells_how_far_it_got(
+    data: Path, config: Path, chain: Anvil, mining: None
+) -> None:
+    with open_store(data, settings_for(chain.url, deployed(data, config))) as store:
+        client = TestClient(build_app(store, store.settings))
+        assert evidence(client)["mined"] == 0
+        store.start()
+        until(lambda: evidence(client)["final"] == evidence(client)["size"])
+        first = evidence(client)["size"]
+        assert value(store, "evidence_size", source="chain", state="final") == first
+        record(store)
+        until(lambda: evidence(client)["final"] == evidence(client)["size"] > first)
+        assert evidence(client)["reason"] is None
+        assert client.get("/health/ready").status_code == 200
+
+
+def evidence(client: TestClient) -> dict[str, Any]:
+    answer = client.get("/health/evidence").json()
+    (source,) = answer["sources"]
+    found: dict[str, Any] = source
+    return found
+
+
+def record(store: Store) -> str:
+    entry = store.database.write(
+        lambda tx: store.ledger.journal.record(
+            tx, store.clock.now(), "material.registered", new_id(IdKind.MATERIAL), {"title": "x"}
+        )
+    )
+    return entry.entry_id
+
+
+def test_a_chain_that_is_down_blocks_nobody_and_is_caught_up(
+    data: Path, config: Path, chain: Anvil, mining: None
+) -> None:
+    address = deployed(data, config)
+    chain.stop()
+    try:
+        with open_store(data, settings_for(chain.url, address)) as store:
+            client = TestClient(build_app(store, store.settings))
+            store.start()
+            until(lambda: evidence(client)["reason"] == "chain_unavailable")
+            slowest = 0.0
+            for _ in range(20):
+                begun = time.monotonic()
+                assert store.ledger.wait_for(record(store), 10)
+                slowest = max(slowest, time.monotonic() - begun)
+            assert slowest < 5
+            assert client.get("/health/ready").status_code == 200
+            assert evidence(client)["mined"] == 0
+            assert value(store, "evidence_failures_total", source="chain") >= 1
+            chain.go_on()
+            until(lambda: evidence(client)["final"] == evidence(client)["size"])
+            assert evidence(client)["reason"] is None
+    finally:
+        chain.go_on()
+
+
+def test_without_settings_there_is_nothing_and_it_is_said(data: Path) -> None:
+    done = mianjiao("anchor", "status", "--data", data, expect=1)
+    assert "not_anchoring" in done.stderr
+    with open_store(data) as store:
+        answer = TestClient(build_app(store, store.settings)).get("/health/evidence")
+    assert answer.json() == {"sources": []}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"anchor_contract": None}, "MIANJIAO_ANCHOR_CONTRACT"),
+        ({"anchor_key": SecretStr("0x12")}, "MIANJIAO_ANCHOR_KEY"),
+        ({"anchor_url": SecretStr("node:8545")}, "MIANJIAO_ANCHOR_URL"),
+    ],
+)
+def test_what_cannot_be_used_stops_the_start_by_name(
+    data: Path, changes: dict[str, Any], name: str
+) -> None:
+    settings = settings_for("http://127.0.0.1:1").model_copy(update=changes)
+    with open_store(data, settings) as store:
+        with pytest.raises(SettingInvalid) as caught:
+            store.start()
+        assert caught.value.details["name"] == name
+
+
+def test_an_address_that_is_none_is_refused(data: Path) -> None:
+    done = mianjiao("anchor", "deploy", "--data", data, "--registrar", "0x12", expect=2)
+    assert "address_unreadable" in done.stderr
