@@ -3,7 +3,7 @@
 Changes nothing and may run beside a server.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 
@@ -15,7 +15,7 @@ from kernel.errors import CodedError
 from kernel.ids import IdKind
 from ledger.fsck_reading import UNREADABLE
 from ledger.problems import Problem, Progress, quiet
-from ledger.records import OpenedRecord
+from ledger.records import OpenedRecord, Row
 from ledger.tables import ledger_entries
 from license_service.tables import licenses
 from materials_api.tables import material_parties, uses
@@ -71,10 +71,11 @@ def fsck(room: ArchiveRoom, progress: Progress = quiet) -> list[Problem]:
         with room.materials.database.read() as tx:
             ids = [row["export_id"] for row in tx.all(select(exports.c.export_id))]
             problems += _strays(tx, set(ids))
+            packages = _claimed(tx)
         for done, export_id in enumerate(ids, start=1):
             try:
                 with room.materials.database.read() as tx:
-                    problems += _check(room, tx, export_id)
+                    problems += _check(room, tx, export_id, packages.get(export_id, []))
             except UNREADABLE:
                 problems.append(_problem("row_unreadable", f"exports/{export_id}"))
             progress("exports", done, len(ids))
@@ -104,7 +105,16 @@ def _strays(tx: ReadTx, ids: set[str]) -> list[Problem]:
     return found + [_problem("package_unused", str(row["object_key"])) for row in claimed]
 
 
-def _check(room: ArchiveRoom, tx: ReadTx, export_id: str) -> list[Problem]:
+def _claimed(tx: ReadTx) -> Mapping[str, list[Row]]:
+    """All content that exports claimed, by export: asked once, as no index leads there."""
+    rows: dict[str, list[Row]] = {}
+    claimed = objects.c.claimed_by.startswith(IdKind.EXPORT.value + "_", autoescape=True)
+    for row in tx.all(select(objects).where(claimed)):
+        rows.setdefault(row["claimed_by"], []).append(row)
+    return rows
+
+
+def _check(room: ArchiveRoom, tx: ReadTx, export_id: str, packages: Sequence[Row]) -> list[Problem]:
     row = tx.one(select(exports).where(exports.c.export_id == export_id))
     if row is None:
         return []  # gone since it was listed
@@ -119,7 +129,7 @@ def _check(room: ArchiveRoom, tx: ReadTx, export_id: str) -> list[Problem]:
         problems.append(_problem("export_row", export_id))
     if own:
         problems += _lines(tx, record)
-    problems += _packages(tx, export)
+    problems += _packages(packages, export)
     if export.object_key is not None:
         problems += check_package(room.materials.objects, tx, export_id, export.object_key)
     return problems
@@ -194,10 +204,10 @@ def _texts(value: JsonValue) -> list[str]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
-def _packages(tx: ReadTx, export: Export) -> list[Problem]:
+def _packages(rows: Sequence[Row], export: Export) -> list[Problem]:
     """The rows of the content that this export claimed: kept, or erased when its time was over."""
     problems = []
-    for row in tx.all(select(objects).where(objects.c.claimed_by == export.export_id)):
+    for row in rows:
         erased, forgotten = row["erased_at"], row["forgotten_at"]
         wrong = [] if row["created_at"] == export.at else ["created_at"]
         wrong += [] if (row["wrapped_key"] is None) == (erased is not None) else ["wrapped_key"]

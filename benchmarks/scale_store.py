@@ -24,7 +24,8 @@ from materials_api.back_files.manifest import ManifestRow
 from materials_api.back_files.rows import Prepared, PreparedFile, write_batch
 from parties import HolderRef
 from runtime.interpreter import settle
-from runtime.store import DATABASE, LOG, OBJECTS, Store, create_store, open_store
+from runtime.places import LOG, OBJECTS
+from runtime.store import DATABASE, Store, create_store, open_store
 from storage.objects import FilesystemStore, SealedObjects
 
 MATTER = "000131014000"  # food business permit

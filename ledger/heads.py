@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import LogDiverged, LogExists, LogMissing, SequencerLost
-from ledger.leaves import OPENED
+from ledger.leaves import OPENED, PUBLIC_ENTITY
 from ledger.merkle import EMPTY_ROOT
 from ledger.tables import ledger_entries, ledger_heads
 from storage.database import ReadTx, WriteTx
@@ -79,7 +79,8 @@ def opening_leaf(tx: ReadTx, shard: str) -> bytes | None:
     columns = ledger_entries.c
     leaf: bytes | None = tx.scalar(
         select(columns.leaf)
-        .where(columns.kind == OPENED, columns.public.is_(True))
+        # Public leaves of the log itself are few: found by their entity, not among all.
+        .where(columns.entity == PUBLIC_ENTITY, columns.kind == OPENED, columns.public.is_(True))
         .where(or_(columns.shard == shard, columns.shard.is_(None)))
         .order_by(columns.position)
         .limit(1)
@@ -106,7 +107,11 @@ def pending(tx: ReadTx) -> bool:
     """Whether some entry has no index yet."""
     return (
         tx.scalar(
-            select(ledger_entries.c.position).where(ledger_entries.c.leaf_index.is_(None)).limit(1)
+            select(ledger_entries.c.position)
+            .where(ledger_entries.c.leaf_index.is_(None))
+            # By order, SQLite takes the index of those that wait and not the one of all.
+            .order_by(ledger_entries.c.position)
+            .limit(1)
         )
         is not None
     )

@@ -19,14 +19,20 @@ from kernel.clock import time_text
 from kernel.ids import IdKind, new_id, new_ids
 from ledger.bulk import BulkInsert
 from ledger.errors import EntryUnknown, ErasurePending, RecordInvalid, RecordTooLarge
-from ledger.leaves import ENDED, SALT_SIZE, blinded_leaf, is_kind, public_leaf
+from ledger.leaves import (
+    ENDED,
+    PUBLIC_ENTITY,
+    SALT_SIZE,
+    blinded_leaf,
+    is_kind,
+    public_leaf,
+)
 from ledger.tables import ledger_entries
 from storage.database import WriteTx
 from storage.keyvault import KeyVault
 
 RESERVED = frozenset({"v", "kind", "entity", "at"})
 MAX_RECORD = 512 * 1024  # so that its receipt stays a canonical record itself
-PUBLIC_ENTITY = "log"
 _NONCE = 12
 _KEY = 32
 _SALT_AT = _KEY + _NONCE

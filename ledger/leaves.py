@@ -14,6 +14,8 @@ from hashlib import sha256
 from kernel.canonical import JsonValue, NotCanonical, Record, canonical_bytes, parse_record
 from ledger.errors import LeafMalformed, RecordTooLarge
 
+# The entity of public leaves that are about the log itself.
+PUBLIC_ENTITY = "log"
 OPENED = "shard.opened"  # the first entry of every shard: its origin and verifier key
 ENDED = "ended"  # which entries can no longer be opened, or no longer count
 LOST = "lost"  # kind of a row whose record only the log remembers: see `adoption`

@@ -27,6 +27,12 @@ licenses = Table(
     Column("entry_id", Id, nullable=False),  # the issuing (or drafting) record
 )
 Index("ix_licenses_holder_kind", licenses.c.holder, licenses.c.kind)
+Index(
+    "ix_licenses_source_case",
+    licenses.c.source_case,
+    sqlite_where=licenses.c.source_case.is_not(None),
+    postgresql_where=licenses.c.source_case.is_not(None),
+)
 
 # Every lifecycle event, in order; the answer to "which status on that day".
 license_events = Table(

@@ -45,6 +45,7 @@ uploads = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("used_at", UtcDateTime, nullable=True),
 )
+Index("ix_uploads_object_key", uploads.c.object_key)
 Index("ix_uploads_created_at", uploads.c.created_at)
 Index("ix_uploads_principal_used_at", uploads.c.principal, uploads.c.used_at)
 
@@ -129,6 +130,19 @@ materials = Table(
 )
 Index("ix_materials_case_id", materials.c.case_id)
 Index("ix_materials_type", materials.c.type)
+# Most materials have neither.
+Index(
+    "ix_materials_project",
+    materials.c.project,
+    sqlite_where=materials.c.project.is_not(None),
+    postgresql_where=materials.c.project.is_not(None),
+)
+Index(
+    "ix_materials_supersedes",
+    materials.c.supersedes,
+    sqlite_where=materials.c.supersedes.is_not(None),
+    postgresql_where=materials.c.supersedes.is_not(None),
+)
 
 material_parties = Table(
     "material_parties",
@@ -150,6 +164,7 @@ material_files = Table(
     Column("media_type", String(127), nullable=False),
     PrimaryKeyConstraint("material_id", "position"),
 )
+Index("ix_material_files_object_key", material_files.c.object_key)
 
 # Facts that end the freshness of materials by event: a move, a new representative.
 party_events = Table(
@@ -199,6 +214,7 @@ grants = Table(
 )
 Index("ix_grants_holder", grants.c.holder)
 Index("ix_grants_case_id", grants.c.case_id)
+Index("ix_grants_status_expires_at", grants.c.status, grants.c.expires_at)
 
 grant_items = Table(
     "grant_items",

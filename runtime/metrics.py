@@ -163,6 +163,14 @@ class Metrics:
         self.canary_seconds = histogram(
             "canary_seconds", _SECONDS, "一次自检的耗时", "how long a check by writing took"
         )
+        self.scrub_finished = gauge(
+            "scrub_finished_timestamp_seconds",
+            "上次巡检完成的时间（Unix 时间）",
+            "when the last scrub came to its end (Unix time)",
+        )
+        self.scrub_problems = gauge(
+            "scrub_problems", "最近一次巡检发现的问题数", "problems that the newest scrub has named"
+        )
         self.evidence_size = gauge(
             "evidence_size",
             "已有外部证据的最大检查点，按来源和状态",

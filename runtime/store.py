@@ -50,6 +50,7 @@ from runtime.observing import Observing
 from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings, open_place
 from runtime.queue_state import queue_state, signed_at
 from runtime.rooms import ALL, Room
+from runtime.scrub.progress import load
 from runtime.settings import Settings, data_path, read_settings
 from runtime.timed_objects import TimedObjects
 from runtime.tracing import open_tracing
@@ -240,6 +241,7 @@ class Store:
         self.database.write(lambda tx: lapse_overdue(self.materials, tx, at))
         forget_stale(self.archive, at)
         continue_erasures(self.materials, at)
+        self._tell_of_scrub()
         sweep(
             self.database,
             self.object_store,
@@ -285,6 +287,14 @@ class Store:
                 at=queue.signed_at,
             ),
         )
+
+    def _tell_of_scrub(self) -> None:
+        """A scrub is a process of its own, which nobody scrapes."""
+        last = load(self.data)
+        if last is not None:
+            self.observing.metrics.scrub_problems.set(len(last.problems))
+            if last.finished is not None:
+                self.observing.metrics.scrub_finished.set(last.finished)
 
     def _sweep_often(self) -> None:
         swept = -math.inf

@@ -41,7 +41,7 @@ def local_pool(data: Path, rate: float | None, processes: int) -> Iterator[Pool]
         try:
             yield Pool(job, processes, lambda unit: pool.submit(work, job, unit))
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # waits for the units that run
 
 
 def _follow() -> None:

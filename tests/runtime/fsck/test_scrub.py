@@ -112,7 +112,7 @@ def test_content_that_was_replaced_with_all_its_rows_is_not_believed(office: Any
     other = store.objects.put([b"%PDF-1.7 forged"], limit=MIB)
 
     def replace(tx: Any) -> None:
-        registry.add(tx, store.clock.now(), other)
+        registry.add(tx, store.clock.now(), store.vault, other)
         registry.claim(tx, other.object_key, office.ids["lease"])
         tx.execute(
             update(material_files)
@@ -307,3 +307,17 @@ def test_a_store_that_cannot_be_read_ends_the_scrub_and_is_no_problem_of_an_obje
     assert work(Job(data, None), Bundles(0, 1, 1)).failure == "object_store_missing"
     assert run(["scrub", "--data", str(data)]) == 2
     assert load(data) is None
+
+
+def test_a_server_tells_of_the_newest_scrub(office: Any) -> None:
+    store = office.store
+
+    def told() -> str:
+        store.sweep()
+        return str(store.observing.metrics.exposition().decode())
+
+    assert "mianjiao_scrub_finished_timestamp_seconds 0.0" in told()
+    found = [Problem("object_corrupt", "x", "坏", "bad")]
+    ScrubProgress(began=1.0, finished=2.5, problems=found).save(store.data)
+    assert "mianjiao_scrub_finished_timestamp_seconds 2.5" in told()
+    assert "mianjiao_scrub_problems 1.0" in told()
