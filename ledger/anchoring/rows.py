@@ -171,12 +171,12 @@ def newest_kept(tx: ReadTx, kind: str, source: str, shard: str) -> KeptAnchor | 
 
 
 def covering(tx: ReadTx, shard: str, index: int, most: int = 8) -> list[KeptAnchor]:
-    """Evidence for an entry's receipt: of each source what is kept about the smallest
+    """Final evidence for an entry's receipt: of each source what is kept about the smallest
     checkpoint that holds the entry, which proves the earliest time; newest first."""
     columns = anchors.c
     smallest = (
         select(columns.kind, columns.source, func.min(columns.size).label("size"))
-        .where(columns.shard == shard, columns.size > index)
+        .where(columns.shard == shard, columns.size > index, columns.state == FINAL)
         .group_by(columns.kind, columns.source)
         .subquery()
     )
@@ -188,7 +188,7 @@ def covering(tx: ReadTx, shard: str, index: int, most: int = 8) -> list[KeptAnch
             & (columns.source == smallest.c.source)
             & (columns.size == smallest.c.size),
         )
-        .where(columns.shard == shard)
+        .where(columns.shard == shard, columns.state == FINAL)
         .order_by(columns.kind, columns.source, columns.position.desc())
         .limit(most)
     )
