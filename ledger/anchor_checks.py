@@ -117,11 +117,11 @@ def _on_chain(found: AnchorOutcome, anchor: ChainAnchor, trust: ChainTrust) -> A
 
 
 def _stamped(found: AnchorOutcome, anchor: StampAnchor, trust: StampTrust) -> AnchorOutcome:
-    from ledger.stamps.verifying import verify_stamp
+    from ledger.stamps.verifying import verify_stamps
 
     message = anchor.proof.checkpoint.encode()
     try:
-        held = verify_stamp(anchor.token, anchor.certificates, trust.roots, message)
+        held = verify_stamps(anchor.tokens, anchor.certificates, trust.roots, message)
     except CodedError as error:
         return replace(found, state=AnchorState.FAILS, name=trust.name, error=error)
     return replace(found, state=AnchorState.HOLDS, name=trust.name, time=held.time)

@@ -142,10 +142,28 @@ def keep(
     )
 
 
-def replace_evidence(tx: WriteTx, position: int, evidence: bytes, state: str) -> None:
+def replace_evidence(
+    tx: WriteTx, position: int, evidence: bytes, state: str, expires_at: datetime | None = None
+) -> None:
     tx.execute(
-        update(anchors).where(anchors.c.position == position).values(evidence=evidence, state=state)
+        update(anchors)
+        .where(anchors.c.position == position)
+        .values(evidence=evidence, state=state, expires_at=expires_at)
     )
+
+
+def ending(
+    tx: ReadTx, kind: str, source: str, before: datetime, most: int = 100
+) -> list[KeptAnchor]:
+    """Evidence whose certificates end before this time, the first to end first."""
+    columns = anchors.c
+    rows = tx.all(
+        select(anchors)
+        .where(columns.kind == kind, columns.source == source, columns.expires_at < before)
+        .order_by(columns.expires_at, columns.position)
+        .limit(most)
+    )
+    return [_kept(row) for row in rows]
 
 
 def kept_of(tx: ReadTx, kind: str, source: str, state: str) -> list[KeptAnchor]:

@@ -7,6 +7,7 @@ Revocation is not asked for; it would need the network.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from cryptography import x509
 from rfc3161_client import TimeStampResponse, VerifierBuilder, decode_timestamp_response
@@ -20,11 +21,27 @@ MAX_CERTIFICATES = 16
 @dataclass(frozen=True, slots=True)
 class Stamped:
     """What holds: the message existed at `time`, the authority's accuracy added.
-    `until`: when the first of the certificates on the way to the root ends."""
+    `until`: when the first of the certificates ends under which the newest stamp stands."""
 
     time: datetime
     serial: int
     until: datetime
+
+
+def verify_stamps(
+    tokens: Sequence[bytes], certificates: Sequence[bytes], roots: bytes, message: bytes
+) -> Stamped:
+    """A stamp over `message`, then renewals: each covers the bytes of the token before it,
+    and was made before that one's certificates ended."""
+    if not tokens:
+        raise StampMalformed(reason="no token")
+    first = newest = verify_stamp(tokens[0], certificates, roots, message)
+    for before, token in pairwise(tokens):
+        renewal = verify_stamp(token, certificates, roots, before)
+        if not newest.time <= renewal.time < newest.until:
+            raise StampInvalid(reason="renewed too late, or out of order")
+        newest = renewal
+    return Stamped(first.time, first.serial, newest.until)
 
 
 def verify_stamp(

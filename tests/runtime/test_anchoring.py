@@ -19,6 +19,7 @@ from ledger.anchoring.signing import AnchorKey
 from ledger.demands import parse_demands
 from ledger.errors import DemandsMalformed
 from ledger.evm.headers import parse_header
+from ledger.stamps.errors import AuthoritiesInvalid
 from runtime.app import build_app
 from runtime.errors import SettingInvalid
 from runtime.settings import Settings
@@ -26,6 +27,7 @@ from runtime.store import Store, create_store, open_store
 from tests.conftest import mianjiao
 from tests.runtime.test_canary import value
 from tests.servers.anvil import CHAIN_ID, COLD, HOT, Anvil
+from tests.servers.stamp_authority import StampAuthority
 
 COLD_TEXT = "0x" + COLD.hex()
 SECONDS = 60
@@ -286,3 +288,45 @@ def test_a_receipt_of_another_log_or_place_is_not_refreshed(data: Path, tmp_path
     path.write_bytes(receipts[data].replace(b'"x"', b'"y"'))
     done = mianjiao("receipt", "refresh", path, "--data", data, expect=1)
     assert "commitment_mismatch" in done.stderr
+
+
+def test_a_stamp_authority_that_is_down_is_caught_up(data: Path, tmp_path: Path) -> None:
+    authority = StampAuthority(tmp_path / "authority")
+    authority.mode = "error"
+    (authority.folder / "authorities.toml").write_text(
+        f'[[authority]]\nname = "stamps"\nurl = "{authority.url}"\n'
+        'roots = "root.pem"\ncertificates = "between.pem"\n'
+    )
+    settings = Settings(
+        stamp_authorities=str(authority.folder / "authorities.toml"), stamp_interval_seconds=1
+    )
+    with open_store(data, settings) as store:
+        client = TestClient(build_app(store, settings))
+        store.start()
+        until(lambda: evidence(client)["reason"] == "stamp_unavailable")
+        entry = record(store)
+        assert store.ledger.wait_for(entry, 10)
+        assert client.get("/health/ready").status_code == 200
+        authority.mode = "good"
+        until(lambda: evidence(client)["final"] == evidence(client)["size"])
+        assert evidence(client)["reason"] is None
+        receipt, policy = tmp_path / "receipt.json", tmp_path / "policy"
+        with store.database.read() as tx:
+            receipt.write_bytes(store.ledger.receipt(tx, entry))
+        policy.write_text(store.ledger.policy_text())
+    authority.close()
+    roots = authority.roots.decode()
+    demands = tmp_path / "demands.toml"
+    demands.write_text(
+        f'format = "mianjiao.demands/v1"\n[[stamp]]\nname = "stamps"\nroots = """{roots}"""\n'
+    )
+    done = mianjiao("verify", receipt, "--policy", policy, "--demands", demands)
+    assert "时间戳 stamps" in done.stdout
+
+
+def test_a_list_of_authorities_that_cannot_be_used_is_named(data: Path) -> None:
+    with (
+        pytest.raises(AuthoritiesInvalid),
+        open_store(data, Settings(stamp_authorities=str(data / "none.toml"))),
+    ):
+        pass
