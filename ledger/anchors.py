@@ -2,10 +2,11 @@
 
 `{"type":"mianjiao.chain/v1","proof":…,"chain_id":"…","contract":"0x…","header":base64,
 "account":[base64],"storage":[base64],"following":[base64]}` or
-`{"type":"mianjiao.stamp/v1","proof":…,"token":base64,"certificates":[base64]}`.
+`{"type":"mianjiao.stamp/v1","proof":…,"tokens":[base64],"certificates":[base64]}`.
 
-A stamp covers the bytes of the checkpoint in its own proof, text and log signatures; a
-chain covers origin, size and root of that checkpoint.
+A stamp's first token covers the bytes of the checkpoint in its own proof, text and log
+signatures; each further one renews it and covers the token before. A chain covers
+origin, size and root of that checkpoint.
 """
 
 import base64
@@ -25,8 +26,9 @@ STAMP = "mianjiao.stamp/v1"
 MAX_ANCHORS = 64
 MAX_PART = 64 * 1024
 MAX_PARTS = 600
+MAX_RENEWALS = 64
 _CHAIN_KEYS = {"account", "chain_id", "contract", "following", "header", "proof", "storage", "type"}
-_STAMP_KEYS = {"certificates", "proof", "token", "type"}
+_STAMP_KEYS = {"certificates", "proof", "tokens", "type"}
 _ADDRESS = re.compile(r"0x[0-9a-f]{40}", re.ASCII)
 _DECIMAL = re.compile(r"[1-9][0-9]{0,77}", re.ASCII)
 
@@ -42,11 +44,11 @@ class ChainAnchor:
 
 @dataclass(frozen=True, slots=True)
 class StampAnchor:
-    """Parsed, not verified. `token`: a DER TimeStampResp; `certificates`: DER, between the
-    authority's own and its root."""
+    """Parsed, not verified. `tokens`: DER TimeStampResps, the first and its renewals;
+    `certificates`: DER, between the authority's own and its root."""
 
     proof: LogProof
-    token: bytes
+    tokens: tuple[bytes, ...]
     certificates: tuple[bytes, ...]
 
 
@@ -66,11 +68,11 @@ def chain_fields(chain_id: int, evidence: ChainEvidence) -> dict[str, JsonValue]
     }
 
 
-def stamp_fields(token: bytes, certificates: Sequence[bytes]) -> dict[str, JsonValue]:
+def stamp_fields(tokens: Sequence[bytes], certificates: Sequence[bytes]) -> dict[str, JsonValue]:
     """A stamp anchor without its proof."""
     return {
         "type": STAMP,
-        "token": _text(token),
+        "tokens": [_text(one) for one in tokens],
         "certificates": [_text(one) for one in certificates],
     }
 
@@ -92,8 +94,7 @@ def _anchor(value: JsonValue) -> Anchor:
     if value.get("type") == CHAIN:
         return ChainAnchor(_proof(value, _CHAIN_KEYS), _chain_id(value), chain_evidence(value))
     if value.get("type") == STAMP:
-        proof = _proof(value, _STAMP_KEYS)
-        return StampAnchor(proof, _binary(value["token"]), _binaries(value["certificates"]))
+        return StampAnchor(_proof(value, _STAMP_KEYS), *stamp_parts(value))
     raise AnchorUnknown()
 
 
@@ -109,6 +110,14 @@ def chain_evidence(value: Mapping[str, JsonValue]) -> ChainEvidence:
         storage=_binaries(value["storage"]),
         following=_binaries(value["following"]),
     )
+
+
+def stamp_parts(value: Mapping[str, JsonValue]) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Tokens and certificates of a stamp anchor's fields; the proof may be absent."""
+    tokens = _binaries(value["tokens"])
+    if not 1 <= len(tokens) <= MAX_RENEWALS:
+        raise ReceiptMalformed(reason="a stamp has 1 to 64 tokens")
+    return tokens, _binaries(value["certificates"])
 
 
 def _proof(value: Mapping[str, JsonValue], keys: set[str]) -> LogProof:

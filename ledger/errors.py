@@ -53,6 +53,18 @@ class AnchorUnknown(InvalidInput):
     en = "the receipt holds an anchor of an unknown type"
 
 
+class ReceiptElsewhere(InvalidInput):
+    code = "receipt_elsewhere"
+    zh = "凭证属于另一日志"
+    en = "the receipt is of another log"
+
+
+class AnchorElsewhere(InvalidInput):
+    code = "anchor_elsewhere"
+    zh = "锚定属于另一日志"
+    en = "the anchor is about another log"
+
+
 class CommitmentMismatch(InvalidInput):
     code = "commitment_mismatch"
     zh = "记录与日志中的承诺值不一致"

@@ -168,6 +168,13 @@ class LogReader:
             self.shard, index, head.size, head.root, tuple(self._path(index, head.size)), signed
         )
 
+    def proof_under(self, index: int, signed: SignedCheckpoint) -> LogProof:
+        """The proof of `index` under an older checkpoint of this log, which was published."""
+        size = signed.checkpoint.size
+        if size > self.published().checkpoint.size:
+            raise NotYetLogged()
+        return LogProof(index, tuple(self._path(index, size)), signed)
+
     def _path(self, index: int, size: int) -> list[bytes]:
         """Eight hashes from each full tile on the way up, then the rest."""
         if not 0 <= index < size:

@@ -1,20 +1,23 @@
 """Receipts: one canonical JSON file that proves a record, offline and for ever.
 
-`{"anchors":[],"entry":base64,"proof":tlog-proof text,"record":{…},
+`{"anchors":[…],"entry":base64,"proof":tlog-proof text,"record":{…},
 "salt":base64,"type":"mianjiao.receipt/v1"}` and a newline. The trust policy is
 the verifier's own and never part of a receipt. A receipt says "logged then",
 not "valid now".
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from kernel.canonical import JsonValue, NotCanonical, canonical_bytes, parse_record
 from kernel.errors import CodedError
+from ledger.anchor_checks import AnchorOutcome, check_anchors, earliest, require
+from ledger.anchors import Anchor, parse_anchors
+from ledger.demands import Demands
 from ledger.errors import (
-    AnchorUnknown,
     CommitmentMismatch,
     FileNotInRecord,
     ReceiptMalformed,
@@ -37,11 +40,16 @@ class Receipt:
     salt: bytes
     entry: bytes
     proof: LogProof
+    anchors: tuple[Anchor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What holds: the record stood at `index` of log `origin` when it had `size` entries."""
+    """What holds: the record stood at `index` of log `origin` when it had `size` entries.
+
+    `anchors`: which evidence from outside holds, fails, or could not be checked for want
+    of knowing whom to trust; `proved_by`: it stood there at this time at the latest, by the
+    anchors that hold."""
 
     record: Mapping[str, JsonValue]
     origin: str
@@ -50,6 +58,8 @@ class Evidence:
     root: bytes
     checkpoint: CheckpointEvidence
     operator_only: bool  # quorum none: the operator's word, no witness asked
+    anchors: tuple[AnchorOutcome, ...] = ()
+    proved_by: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +78,13 @@ class Failure:
 Outcome: TypeAlias = Evidence | Failure
 
 
-def build_receipt(canonical_record: bytes, salt: bytes, proof: LogProof) -> bytes:
-    """The receipt of a record with these canonical bytes."""
+def build_receipt(
+    canonical_record: bytes,
+    salt: bytes,
+    proof: LogProof,
+    anchors: Sequence[Mapping[str, JsonValue]] = (),
+) -> bytes:
+    """The receipt of a record with these canonical bytes; `anchors`: see `ledger.anchors`."""
     return (
         canonical_bytes(
             {
@@ -78,7 +93,7 @@ def build_receipt(canonical_record: bytes, salt: bytes, proof: LogProof) -> byte
                 "salt": base64.b64encode(salt).decode(),
                 "entry": base64.b64encode(blinded_leaf(salt, canonical_record)).decode(),
                 "proof": proof.encode().decode(),
-                "anchors": [],
+                "anchors": list(anchors),
             }
         )
         + b"\n"
@@ -103,32 +118,36 @@ def parse_receipt(data: bytes) -> Receipt:
         raise ReceiptMalformed(reason="record is an object, anchors a list")
     if not isinstance(proof_text, str):
         raise ReceiptMalformed(reason="proof is text")
-    if anchors:
-        raise AnchorUnknown()
     salt = _binary(value["salt"], "salt")
     if len(salt) != SALT_SIZE:
         raise ReceiptMalformed(reason="the salt has 32 bytes")
     proof = parse_proof(proof_text.encode())
     if proof.extra is not None:
         raise ReceiptMalformed(reason="extra data in the proof is not authenticated")
-    return Receipt(record, salt, _binary(value["entry"], "entry"), proof)
+    entry = _binary(value["entry"], "entry")
+    return Receipt(record, salt, entry, proof, parse_anchors(anchors))
 
 
-def verify_receipt(data: bytes, policy: Policy) -> Outcome:
+def verify_receipt(data: bytes, policy: Policy, demands: Demands | None = None) -> Outcome:
     """Verify a receipt under the verifier's own policy: evidence, or a named failure.
 
     Checks the commitment, the leaf, the inclusion, the log's signature under
-    its origin, and the quorum.
+    its origin, and the quorum; then the anchors, as far as `demands` says whom to
+    trust, and that what it demands is there.
     """
     try:
         receipt = parse_receipt(data)
         if blinded_leaf(receipt.salt, canonical_bytes(receipt.record)) != receipt.entry:
             raise CommitmentMismatch()
         checkpoint = evaluate(policy, receipt.proof.checkpoint)
-        receipt.proof.verify_leaf(leaf_hash(receipt.entry))
+        leaf = leaf_hash(receipt.entry)
+        receipt.proof.verify_leaf(leaf)
+        head = receipt.proof.checkpoint.checkpoint
+        anchors = check_anchors(receipt.anchors, leaf, head.origin, policy, demands or Demands())
+        if demands is not None:
+            require(demands, anchors)
     except CodedError as error:
         return Failure.of(error)
-    head = receipt.proof.checkpoint.checkpoint
     return Evidence(
         record=receipt.record,
         origin=head.origin,
@@ -137,6 +156,8 @@ def verify_receipt(data: bytes, policy: Policy) -> Outcome:
         root=head.root,
         checkpoint=checkpoint,
         operator_only=policy.operator_only,
+        anchors=anchors,
+        proved_by=earliest(anchors),
     )
 
 

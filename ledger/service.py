@@ -8,10 +8,14 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from kernel.canonical import JsonValue, canonical_bytes, parse_record
 from kernel.clock import Clock
 from ledger import heads
-from ledger.checkpoints import Checkpoint, SignedCheckpoint
+from ledger.anchoring.rows import covering
+from ledger.anchors import with_proof
+from ledger.checkpoints import Checkpoint, SignedCheckpoint, parse_checkpoint
 from ledger.errors import (
+    CommitmentMismatch,
     DatabaseWithoutKey,
     EntryUnknown,
     KeyWithoutDatabase,
@@ -21,16 +25,18 @@ from ledger.errors import (
     LogMissing,
     OriginInvalid,
     PublicEntry,
+    ReceiptElsewhere,
 )
 from ledger.follower import Follower
 from ledger.high_water import HeadMemory
 from ledger.journal import Journal
 from ledger.keys import create_key_file, open_key_file
-from ledger.leaves import OPENED
+from ledger.leaves import OPENED, blinded_leaf
 from ledger.lock import SequencerLock, lock_of
+from ledger.merkle import leaf_hash
 from ledger.notes import NoteSigner, is_key_name
 from ledger.reader import LogReader
-from ledger.receipts import build_receipt
+from ledger.receipts import build_receipt, parse_receipt
 from ledger.records import OpenedRecord, Records
 from ledger.sequencer import Sequencer, reason_of
 from ledger.stops import Stops
@@ -277,8 +283,37 @@ class Ledger:
         record = self.records.open(tx, entry_id)
         if not record.salt:
             raise PublicEntry()
-        inclusion = self.records.prove(record)
-        return build_receipt(record.canonical, record.salt, inclusion.proof())
+        proof = self.records.prove(record).proof()
+        anchors = self.anchors_of(tx, proof.index)
+        return build_receipt(record.canonical, record.salt, proof, anchors)
+
+    def anchors_of(self, tx: ReadTx, index: int) -> list[dict[str, JsonValue]]:
+        """Evidence from outside for the entry at `index`, each with its own proof."""
+        return [
+            with_proof(
+                parse_record(kept.evidence),
+                self.reader.proof_under(index, parse_checkpoint(kept.checkpoint)),
+            )
+            for kept in covering(tx, self.shard, index)
+        ]
+
+    def refreshed(self, tx: ReadTx, receipt: bytes) -> bytes:
+        """A receipt of this log with the newest proof, and all evidence there is by now.
+
+        Record and salt come from the receipt itself: it works for whoever holds one, also
+        after the record was erased here. What parsing raises; `CommitmentMismatch`,
+        `ReceiptElsewhere` for a receipt of another log, `InclusionInvalid` for one whose
+        entry does not stand where it says.
+        """
+        old = parse_receipt(receipt)
+        canonical = canonical_bytes(old.record)
+        if blinded_leaf(old.salt, canonical) != old.entry:
+            raise CommitmentMismatch()
+        if old.proof.checkpoint.checkpoint.origin != self.origin:
+            raise ReceiptElsewhere()
+        proof = self.reader.inclusion(old.proof.index).proof()
+        proof.verify_leaf(leaf_hash(old.entry))
+        return build_receipt(canonical, old.salt, proof, self.anchors_of(tx, proof.index))
 
     def wait_for(self, entry_id: str, seconds: float) -> bool:
         """Wait until the entry's checkpoint is published: True, or False after `seconds`.

@@ -24,6 +24,8 @@ log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log
 app.command(log_app)
 keys_app = App(name="keys", help="密钥轮换 / Rotate the key-encryption keys.")
 app.command(keys_app)
+receipt_app = App(name="receipt", help="存证凭证 / Receipts.")
+app.command(receipt_app)
 anchor_app = App(name="anchor", help="上链存证 / Anchor the log on a chain.")
 app.command(anchor_app)
 
@@ -154,12 +156,16 @@ def verify(
     file: Annotated[
         Path | None, Parameter(name="--file", help="与凭证比对的文件 / File to compare.")
     ] = None,
+    demands: Annotated[
+        Path | None,
+        Parameter(name="--demands", help="要求的时间与链上证据 / Demanded time and chain."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """离线核验 / Verify offline. Exit 0 valid, 1 not valid, 2 unusable input."""
     from runtime.commands.verify import verify as run
 
-    return run(subject, policy, file, json)
+    return run(subject, policy, file, json, demands)
 
 
 @app.command
@@ -383,6 +389,22 @@ def consistency(
     return print_consistency(data, old)
 
 
+@receipt_app.command
+def refresh(
+    receipt: Annotated[Path, Parameter(help="凭证文件 / Receipt.")],
+    /,
+    *,
+    data: Data,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="写到此文件 / Write here instead.")
+    ] = None,
+) -> int:
+    """补充最新证据 / Bring a receipt to the newest evidence. The old file stays."""
+    from runtime.commands.receipt import refresh_receipt
+
+    return refresh_receipt(data, receipt, output)
+
+
 @anchor_app.command
 def deploy(
     *,
@@ -415,12 +437,12 @@ def anchor_status(*, data: Data, config: Config = None, json: Json = False) -> i
     return print_status(data, config, as_json=json)
 
 
-@anchor_app.command
-def demands(*, data: Data, config: Config = None) -> int:
+@anchor_app.command(name="demands")
+def print_demands(*, data: Data, config: Config = None) -> int:
     """供核验方参考 / Print what a verifier needs to know of the chain (TOML)."""
-    from runtime.commands.anchor import print_demands
+    from runtime.commands.anchor import print_demands as run
 
-    return print_demands(data, config)
+    return run(data, config)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

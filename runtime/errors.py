@@ -133,6 +133,12 @@ class WorkersFailing(Unavailable):
     en = "the worker processes do not stay (last exit status {status}); stopped, see above"
 
 
+class ReceiptFileUnusable(InvalidInput):
+    code = "receipt_file_unreadable"
+    zh = "不能读取或写入凭证文件 {path}（不覆盖已有文件）"
+    en = "the receipt file {path} cannot be read or written (nothing is overwritten)"
+
+
 class AddressUnreadable(InvalidInput):
     code = "address_unreadable"
     zh = "链上地址应写作 0x 加 40 位十六进制数"

@@ -5,12 +5,15 @@ Nothing here is imported by a store that has none of it: chain libraries are slo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel.clock import Clock
-from ledger.anchoring.rows import CHAIN_KIND, Reached, reached
-from ledger.anchoring.service import POLL, EvidenceThread
+from ledger.anchoring.rows import CHAIN_KIND, STAMP_KIND, Reached, reached
+from ledger.anchoring.service import POLL, EvidenceThread, Steps
 from ledger.service import Ledger
 from runtime.errors import SettingInvalid
 from runtime.metrics import Metrics
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
     from ledger.anchoring.anchorer import Anchorer, ChainPlan
     from ledger.anchoring.node import ChainNode
     from ledger.anchoring.signing import AnchorKey
+    from ledger.stamps.authorities import Authority
+    from ledger.stamps.stamper import Stamper
+
+CHAIN = "chain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +57,33 @@ class Evidence:
         self._ledger = ledger
         self._clock = clock
         self._metrics = metrics
-        self._sources = sources(settings)
+        self._authorities = _authorities(settings)
+        self._sources = sources(settings, self._authorities)
         self._threads: dict[str, EvidenceThread] = {}
 
     def start(self) -> None:
         """`SettingInvalid` for what cannot be used; nothing outside is asked here."""
-        if self._settings.anchor_url is None:
-            return
-        thread = EvidenceThread(
-            "chain",
-            make_anchorer(self._settings, self._ledger),
+        if self._settings.anchor_url is not None:
+            self._add(
+                CHAIN,
+                make_anchorer(self._settings, self._ledger),
+                self._settings.anchor_interval_seconds,
+            )
+        for authority in self._authorities:
+            stamper = _stamper(self._settings, self._ledger, authority)
+            self._add(authority.name, stamper, self._settings.stamp_interval_seconds)
+        for thread in self._threads.values():
+            thread.start()
+
+    def _add(self, name: str, steps: Steps, interval: float) -> None:
+        self._threads[name] = EvidenceThread(
+            name,
+            steps,
             self._clock,
             lambda: self._ledger.leading,
-            poll=min(POLL, self._settings.anchor_interval_seconds / 2),
+            poll=min(POLL, interval / 2),
             observe=self._observe,
         )
-        self._threads[thread.name] = thread
-        thread.start()
 
     def stop(self) -> None:
         for thread in self._threads.values():
@@ -94,12 +111,33 @@ class Evidence:
                     self._metrics.evidence_size.labels(name, word).set(size)
 
 
-def sources(settings: Settings) -> list[Source]:
+def sources(settings: Settings, authorities: Sequence[Authority]) -> list[Source]:
     """What is configured."""
+    found = [Source(one.name, STAMP_KIND, one.name) for one in authorities]
     if settings.anchor_contract is None:
-        return []
+        return found
     place = f"{settings.anchor_chain_id}:{settings.anchor_contract.lower()}"
-    return [Source("chain", CHAIN_KIND, place)]
+    return [Source(CHAIN, CHAIN_KIND, place), *found]
+
+
+def _authorities(settings: Settings) -> list[Authority]:
+    if settings.stamp_authorities is None:
+        return []
+    from ledger.stamps.authorities import load_authorities
+
+    return load_authorities(Path(settings.stamp_authorities).expanduser())
+
+
+def _stamper(settings: Settings, ledger: Ledger, authority: Authority) -> Stamper:
+    from ledger.stamps.stamper import Stamper
+
+    return Stamper(
+        ledger,
+        authority,
+        interval=settings.stamp_interval_seconds,
+        renew_before=timedelta(days=settings.stamp_renew_days),
+        seconds=settings.stamp_timeout_seconds,
+    )
 
 
 def make_anchorer(settings: Settings, ledger: Ledger) -> Anchorer:

@@ -152,6 +152,19 @@ class Settings(BaseSettings):
     """等待链节点应答多久，秒。
     How long the chain's node is waited for, in seconds."""
 
+    stamp_authorities: Annotated[str, Field(min_length=1)] | None = None
+    """时间戳服务清单（TOML 文件）；不设则不加盖时间戳，见 docs/anchoring.md。
+    File that lists time-stamp authorities; without it nothing is stamped: docs/anchoring.md."""
+    stamp_interval_seconds: Annotated[float, Field(ge=1, le=604_800)] = 3600.0
+    """两次时间戳之间至少间隔多少秒。
+    Least time between two stamps of an authority, in seconds."""
+    stamp_renew_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    """证书到期前多少天续期其时间戳。
+    How many days before a certificate ends its stamps are renewed."""
+    stamp_timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 20.0
+    """等待时间戳服务应答多久，秒。
+    How long an authority is waited for, in seconds."""
+
     @model_validator(mode="after")
     def _anchoring_whole_or_not_at_all(self) -> "Settings":
         if self.anchor_contract is None:

@@ -142,10 +142,28 @@ def keep(
     )
 
 
-def replace_evidence(tx: WriteTx, position: int, evidence: bytes, state: str) -> None:
+def replace_evidence(
+    tx: WriteTx, position: int, evidence: bytes, state: str, expires_at: datetime | None = None
+) -> None:
     tx.execute(
-        update(anchors).where(anchors.c.position == position).values(evidence=evidence, state=state)
+        update(anchors)
+        .where(anchors.c.position == position)
+        .values(evidence=evidence, state=state, expires_at=expires_at)
     )
+
+
+def ending(
+    tx: ReadTx, kind: str, source: str, before: datetime, most: int = 100
+) -> list[KeptAnchor]:
+    """Evidence whose certificates end before this time, the first to end first."""
+    columns = anchors.c
+    rows = tx.all(
+        select(anchors)
+        .where(columns.kind == kind, columns.source == source, columns.expires_at < before)
+        .order_by(columns.expires_at, columns.position)
+        .limit(most)
+    )
+    return [_kept(row) for row in rows]
 
 
 def kept_of(tx: ReadTx, kind: str, source: str, state: str) -> list[KeptAnchor]:
@@ -171,12 +189,12 @@ def newest_kept(tx: ReadTx, kind: str, source: str, shard: str) -> KeptAnchor | 
 
 
 def covering(tx: ReadTx, shard: str, index: int, most: int = 8) -> list[KeptAnchor]:
-    """Evidence for an entry's receipt: of each source what is kept about the smallest
+    """Final evidence for an entry's receipt: of each source what is kept about the smallest
     checkpoint that holds the entry, which proves the earliest time; newest first."""
     columns = anchors.c
     smallest = (
         select(columns.kind, columns.source, func.min(columns.size).label("size"))
-        .where(columns.shard == shard, columns.size > index)
+        .where(columns.shard == shard, columns.size > index, columns.state == FINAL)
         .group_by(columns.kind, columns.source)
         .subquery()
     )
@@ -188,7 +206,7 @@ def covering(tx: ReadTx, shard: str, index: int, most: int = 8) -> list[KeptAnch
             & (columns.source == smallest.c.source)
             & (columns.size == smallest.c.size),
         )
-        .where(columns.shard == shard)
+        .where(columns.shard == shard, columns.state == FINAL)
         .order_by(columns.kind, columns.source, columns.position.desc())
         .limit(most)
     )

@@ -12,6 +12,7 @@ from ledger.anchoring.errors import NotAnchoring
 from ledger.evm import contract
 from runtime.errors import AddressUnreadable
 from runtime.evidence import (
+    CHAIN,
     EvidenceState,
     chain_id,
     make_anchorer,
@@ -62,7 +63,7 @@ def anchor_once(data: Path, config: Path | None, seconds: float, as_json: bool) 
             _until_final(store, anchorer, seconds)
         finally:
             anchorer.close()
-        (state,) = store.evidence.states()
+        state = _chain(store)
         _show([state], as_json)
         return 0 if state.reached.final >= state.size else 1
 
@@ -70,11 +71,15 @@ def anchor_once(data: Path, config: Path | None, seconds: float, as_json: bool) 
 def _until_final(store: Store, anchorer: Anchorer, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     anchorer.step(store.clock.now(), now=True)
-    while store.evidence.states()[0].reached.final < store.ledger.checkpoint().size:
+    while _chain(store).reached.final < store.ledger.checkpoint().size:
         if time.monotonic() > deadline:
             return
         time.sleep(_POLL)
         anchorer.step(store.clock.now())
+
+
+def _chain(store: Store) -> EvidenceState:
+    return next(one for one in store.evidence.states() if one.name == CHAIN)
 
 
 def print_status(data: Path, config: Path | None, as_json: bool) -> int:
@@ -88,9 +93,10 @@ def print_status(data: Path, config: Path | None, as_json: bool) -> int:
 def print_demands(data: Path, config: Path | None) -> int:
     """What a verifier puts into the file of demands, to be completed with whom they trust."""
     settings = read_settings(config)
-    with open_store(data, settings) as store:
-        _configured(store)
-        sys.stdout.write(_demands(settings))
+    with open_store(data, settings):
+        if settings.anchor_contract is None:
+            raise NotAnchoring()
+    sys.stdout.write(_demands(settings))
     return 0
 
 

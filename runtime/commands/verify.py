@@ -23,6 +23,7 @@ from archive.reading import (
 from archive.rfc8493 import Member
 from kernel.canonical import JsonValue
 from kernel.errors import CodedError
+from ledger.demands import Demands, parse_demands
 from ledger.policy import Policy, parse_policy
 from ledger.receipts import Failure, verify_receipt
 from runtime.commands.verify_output import Verdict, show
@@ -40,21 +41,27 @@ class _Unusable(Exception):
         self.finding = Finding(code, None, zh, en)
 
 
-def verify(path: Path, policy: Path, file: Path | None, json: bool) -> int:
-    """Verify `path`; with `file`, also that it is one of the files that the record names.
+def verify(
+    path: Path, policy: Path, file: Path | None, json: bool, demands: Path | None = None
+) -> int:
+    """Verify `path`; with `file`, also that it is one of the files that the record names;
+    with `demands`, a receipt's evidence from outside as well.
 
     Prints the verdict (one JSON object with `json`) and returns the exit code.
     """
     try:
-        verdict = _verdict(path, policy, file)
+        verdict = _verdict(path, policy, file, demands)
     except _Unusable as error:
         verdict = Verdict("unusable", "unknown", failures=[error.finding])
     show(verdict, sys.stdout, as_json=json)
     return {"valid": 0, "invalid": 1, "unusable": 2}[verdict.outcome]
 
 
-def _verdict(path: Path, policy_path: Path, file: Path | None) -> Verdict:
+def _verdict(
+    path: Path, policy_path: Path, file: Path | None, demands_path: Path | None
+) -> Verdict:
     policy = _policy(policy_path)
+    demands = None if demands_path is None else _demands(demands_path)
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
@@ -63,9 +70,11 @@ def _verdict(path: Path, policy_path: Path, file: Path | None) -> Verdict:
     if is_folder:
         if not looks_like_package(path):
             raise _unknown()
+        _refuse_for_package(demands)
         return _package_verdict(path, read_folder(path), policy, given)
     head = _head(path)
     if head == b"PK\x03\x04":
+        _refuse_for_package(demands)
         try:
             package = read_packed(path)
         except OSError:
@@ -73,11 +82,13 @@ def _verdict(path: Path, policy_path: Path, file: Path | None) -> Verdict:
         return _package_verdict(path, package, policy, given)
     if not head.startswith(b"{"):
         raise _unknown()
-    return _receipt_verdict(_bytes(path, MAX_RECEIPT, "input"), policy, given)
+    return _receipt_verdict(_bytes(path, MAX_RECEIPT, "input"), policy, demands, given)
 
 
-def _receipt_verdict(data: bytes, policy: Policy, given: Member | None) -> Verdict:
-    outcome = verify_receipt(data, policy)
+def _receipt_verdict(
+    data: bytes, policy: Policy, demands: Demands | None, given: Member | None
+) -> Verdict:
+    outcome = verify_receipt(data, policy, demands)
     if isinstance(outcome, Failure):
         reason = Finding(outcome.code, None, outcome.zh, outcome.en)
         return Verdict("invalid", "receipt", failures=[reason])
@@ -149,6 +160,24 @@ def _policy(path: Path) -> Policy:
         raise _Unusable(error.code, error.message_zh(), error.message_en()) from error
 
 
+def _demands(path: Path) -> Demands:
+    data = _bytes(path, MAX_POLICY, "demands")
+    try:
+        return parse_demands(data)
+    except CodedError as error:
+        raise _Unusable(error.code, error.message_zh(), error.message_en()) from error
+
+
+def _refuse_for_package(demands: Demands | None) -> None:
+    """Rather than look as if they had been met."""
+    if demands is not None:
+        raise _Unusable(
+            "demands_for_receipts",
+            "核验要求目前只用于存证凭证，不用于归档包",
+            "demands are for receipts; a package cannot be checked against them yet",
+        )
+
+
 def _member(path: Path) -> Member:
     with Digester() as digester:
         try:
@@ -190,8 +219,18 @@ def _bytes(path: Path, limit: int, what: str) -> bytes:
 
 def _unreadable(what: str, path: Path) -> _Unusable:
     shown = "".join(char if char.isprintable() else "?" for char in str(path))
-    zh = {"input": "凭证或归档包", "policy": "信任策略", "file": "待比对文件"}[what]
-    en = {"input": "receipt or package", "policy": "trust policy", "file": "file to compare"}[what]
+    zh = {
+        "input": "凭证或归档包",
+        "policy": "信任策略",
+        "demands": "核验要求",
+        "file": "待比对文件",
+    }[what]
+    en = {
+        "input": "receipt or package",
+        "policy": "trust policy",
+        "demands": "file of demands",
+        "file": "file to compare",
+    }[what]
     return _Unusable(
         f"{what}_unreadable", f"无法读取{zh}：{shown}", f"cannot read the {en}: {shown}"
     )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 from archive.findings import Finding
 from archive.rfc8493 import Member
 from kernel.canonical import JsonValue
+from kernel.clock import time_text
+from ledger.anchor_checks import AnchorOutcome, AnchorState
 from ledger.receipts import Evidence
 
 if TYPE_CHECKING:
@@ -79,9 +81,24 @@ def _evidence(evidence: Evidence) -> dict[str, object]:
             for name, signature in sorted(evidence.checkpoint.cosignatures.items())
         ],
         "unknown_signatures": evidence.checkpoint.unknown_signatures,
+        "anchors": [_anchor(one) for one in evidence.anchors],
+        "proved_by": None if evidence.proved_by is None else time_text(evidence.proved_by),
         "kind": record.get("kind"),
         "entity": record.get("entity"),
         "at": record.get("at"),
+    }
+
+
+def _anchor(outcome: AnchorOutcome) -> dict[str, object]:
+    return {
+        "kind": outcome.kind,
+        "state": outcome.state.value,
+        "name": outcome.name,
+        "size": outcome.size,
+        "time": None if outcome.time is None else time_text(outcome.time),
+        "block": outcome.block,
+        "block_hash": None if outcome.block_hash is None else "0x" + outcome.block_hash.hex(),
+        "code": None if outcome.error is None else outcome.error.code,
     }
 
 
@@ -166,6 +183,7 @@ def _proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
     if verdict.evidence is not None:
         yield _logged(verdict.evidence)
         yield from _witnessed(verdict.evidence)
+        yield from _anchored(verdict.evidence)
     report = verdict.report
     if report is not None and verdict.outcome == "valid":
         count, files = len(report.receipts), report.payload_files
@@ -215,6 +233,42 @@ def _witnessed(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield f"见证人已联署：{shown}", f"witnesses cosigned: {shown}"
 
 
+def _anchored(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for one in evidence.anchors:
+        if one.state is not AnchorState.HOLDS or one.time is None:
+            continue
+        name, at = _clean(one.name or ""), time_text(one.time)
+        if one.kind == "chain":
+            yield (
+                f"区块链 {name} 的区块 {one.block} 存有该日志 {one.size} 条时的树根"
+                f"（出块方所称时间 {at}）",
+                f"block {one.block} of the chain {name} holds the root of the log at {one.size} "
+                f"entries (at {at}, as its proposer said)",
+            )
+        else:
+            yield (
+                f"时间戳 {name}：{at} 之前已存证（日志 {one.size} 条时的检查点）",
+                f"time stamp {name}: logged before {at} (checkpoint of {one.size} entries)",
+            )
+
+
+def _unproved_anchors(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    for one in evidence.anchors:
+        zh, en = {"chain": ("链上证据", "evidence of a chain")}.get(
+            one.kind, ("时间戳", "a time stamp")
+        )
+        if one.error is not None:
+            yield (
+                f"{zh}不成立：{_clean(one.error.message_zh())}",
+                f"{en} does not hold: {_clean(one.error.message_en())} [{one.error.code}]",
+            )
+        elif one.state is AnchorState.UNCHECKED:
+            yield (
+                f"凭证附有{zh}，但不知应信任谁，未核验：可用 --demands 指定",
+                f"{en} is attached but was not checked: --demands says whom you trust",
+            )
+
+
 def _not_proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
     if verdict.outcome != "valid":
         return
@@ -222,6 +276,8 @@ def _not_proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
         "只说明“当时已存证”，不说明“现在仍有效”",
         '"logged then", not "valid now"',
     )
+    if verdict.evidence is not None:
+        yield from _unproved_anchors(verdict.evidence)
     operator_only = verdict.policy_operator_only or (
         verdict.evidence is not None and verdict.evidence.operator_only
     )

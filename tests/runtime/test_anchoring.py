@@ -1,5 +1,6 @@
 """Anchoring as an operator has it: commands, settings, the service, and a chain that is down."""
 
+import base64
 import json
 import threading
 import time
@@ -17,6 +18,8 @@ from kernel.ids import IdKind, new_id
 from ledger.anchoring.signing import AnchorKey
 from ledger.demands import parse_demands
 from ledger.errors import DemandsMalformed
+from ledger.evm.headers import parse_header
+from ledger.stamps.errors import AuthoritiesInvalid
 from runtime.app import build_app
 from runtime.errors import SettingInvalid
 from runtime.settings import Settings
@@ -24,6 +27,7 @@ from runtime.store import Store, create_store, open_store
 from tests.conftest import mianjiao
 from tests.runtime.test_canary import value
 from tests.servers.anvil import CHAIN_ID, COLD, HOT, Anvil
+from tests.servers.stamp_authority import StampAuthority
 
 COLD_TEXT = "0x" + COLD.hex()
 SECONDS = 60
@@ -210,3 +214,119 @@ def test_what_cannot_be_used_stops_the_start_by_name(
 def test_an_address_that_is_none_is_refused(data: Path) -> None:
     done = mianjiao("anchor", "deploy", "--data", data, "--registrar", "0x12", expect=2)
     assert "address_unreadable" in done.stderr
+
+
+@pytest.mark.usefixtures("mining")
+def test_an_old_receipt_is_refreshed_and_verified_offline_under_demands(
+    data: Path, config: Path, chain: Anvil, tmp_path: Path
+) -> None:
+    deployed(data, config)
+    with open_store(data) as store:
+        entry = record(store)
+        store.ledger.sequence(store.clock.now())
+        old, new = tmp_path / "old.json", tmp_path / "new.json"
+        with store.database.read() as tx:
+            old.write_bytes(store.ledger.receipt(tx, entry))
+        policy = tmp_path / "policy"
+        policy.write_text(store.ledger.policy_text())
+    mianjiao("anchor", "once", "--data", data, "--config", config)
+    with open_store(data) as store:  # grown on since: the anchor has a proof of its own
+        record(store)
+        store.ledger.sequence(store.clock.now())
+    mianjiao("receipt", "refresh", old, "--data", data, "--output", new)
+    (anchor,) = json.loads(new.read_text())["anchors"]
+    assert new.stat().st_mode & 0o077 == 0
+    pinned = json.loads(mianjiao("verify", new, "--policy", policy, "--json").stdout)["evidence"][
+        "anchors"
+    ]
+    assert [one["state"] for one in pinned] == ["unchecked"]
+    text = mianjiao("anchor", "demands", "--data", data, "--config", config).stdout
+    demands = tmp_path / "demands.toml"
+    block = block_of(chain, anchor["header"])
+    demands.write_text(text.replace('# blocks = ["0x…"]', f'blocks = ["{block["hash"]}"]'))
+    arguments = ("--policy", policy, "--demands", demands)
+    done = mianjiao("verify", new, *arguments)
+    assert f"区块 {int(block['number'], 16)}" in done.stdout
+    assert f"block {int(block['number'], 16)} of the chain" in done.stdout
+    told = json.loads(mianjiao("verify", new, *arguments, "--json").stdout)["evidence"]
+    assert told["anchors"][0]["state"] == "holds"
+    assert told["anchors"][0]["block_hash"] == block["hash"]
+    assert told["proved_by"] == told["anchors"][0]["time"]
+    refused = mianjiao("verify", old, *arguments, "--json", expect=1)
+    assert json.loads(refused.stdout)["code"] == "demand_unmet"
+    demands.write_text('format = "mianjiao.demands/v1"\n')
+    refused = mianjiao("verify", new, *arguments, expect=2)
+    assert "demands_empty" in refused.stdout
+    again = mianjiao("receipt", "refresh", old, "--data", data, "--output", new, expect=2)
+    assert "receipt_file_unreadable" in again.stderr
+
+
+def block_of(chain: Anvil, header: str) -> dict[str, Any]:
+    """The chain's own word for the block with this header."""
+    number = parse_header(base64.b64decode(header)).number
+    found: dict[str, Any] = chain.rpc("eth_getBlockByNumber", hex(number), False)
+    return found
+
+
+def test_a_receipt_of_another_log_or_place_is_not_refreshed(data: Path, tmp_path: Path) -> None:
+    create_store(tmp_path / "other", "other.example")
+    receipts = {}
+    for folder in (data, tmp_path / "other"):
+        with open_store(folder) as store:
+            entry = record(store)
+            store.ledger.sequence(store.clock.now())
+            with store.database.read() as tx:
+                receipts[folder] = store.ledger.receipt(tx, entry)
+    path = tmp_path / "receipt.json"
+    path.write_bytes(receipts[tmp_path / "other"])
+    done = mianjiao("receipt", "refresh", path, "--data", data, expect=1)
+    assert "receipt_elsewhere" in done.stderr
+    path.write_bytes(receipts[data].replace(b"index 2", b"index 1"))
+    assert path.read_bytes() != receipts[data]
+    done = mianjiao("receipt", "refresh", path, "--data", data, expect=1)
+    assert "inclusion_invalid" in done.stderr
+    path.write_bytes(receipts[data].replace(b'"x"', b'"y"'))
+    done = mianjiao("receipt", "refresh", path, "--data", data, expect=1)
+    assert "commitment_mismatch" in done.stderr
+
+
+def test_a_stamp_authority_that_is_down_is_caught_up(data: Path, tmp_path: Path) -> None:
+    authority = StampAuthority(tmp_path / "authority")
+    authority.mode = "error"
+    (authority.folder / "authorities.toml").write_text(
+        f'[[authority]]\nname = "stamps"\nurl = "{authority.url}"\n'
+        'roots = "root.pem"\ncertificates = "between.pem"\n'
+    )
+    settings = Settings(
+        stamp_authorities=str(authority.folder / "authorities.toml"), stamp_interval_seconds=1
+    )
+    with open_store(data, settings) as store:
+        client = TestClient(build_app(store, settings))
+        store.start()
+        until(lambda: evidence(client)["reason"] == "stamp_unavailable")
+        entry = record(store)
+        assert store.ledger.wait_for(entry, 10)
+        assert client.get("/health/ready").status_code == 200
+        authority.mode = "good"
+        until(lambda: evidence(client)["final"] == evidence(client)["size"])
+        assert evidence(client)["reason"] is None
+        receipt, policy = tmp_path / "receipt.json", tmp_path / "policy"
+        with store.database.read() as tx:
+            receipt.write_bytes(store.ledger.receipt(tx, entry))
+        policy.write_text(store.ledger.policy_text())
+    authority.close()
+    roots = authority.roots.decode()
+    demands = tmp_path / "demands.toml"
+    demands.write_text(
+        f'format = "mianjiao.demands/v1"\n[[stamp]]\nname = "stamps"\nroots = """{roots}"""\n'
+    )
+    done = mianjiao("verify", receipt, "--policy", policy, "--demands", demands)
+    assert "时间戳 stamps" in done.stdout
+
+
+def test_a_list_of_authorities_that_cannot_be_used_is_named(data: Path) -> None:
+    with (
+        pytest.raises(AuthoritiesInvalid),
+        open_store(data, Settings(stamp_authorities=str(data / "none.toml"))),
+    ):
+        pass

@@ -80,6 +80,7 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("anchor_consensus = 'raft'", "anchor_consensus", "之一"),
         ("anchor_finality = 'soon'", "anchor_finality", "形式应为"),
         ("anchor_interval_seconds = 0", "anchor_interval_seconds", "不得小于 1"),
+        ("stamp_renew_days = 0", "stamp_renew_days", "不得小于 1"),
         ("anchor_gas_price_wei = 'cheap'", "anchor_gas_price_wei", "应为整数"),
     ],
 )

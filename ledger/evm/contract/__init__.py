@@ -6,12 +6,26 @@
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 from importlib import resources
 
 from eth_abi.abi import decode, encode
 
 from ledger.evm.keccak import keccak
+from ledger.evm.origins import origin_id
+
+__all__ = [
+    "Head",
+    "anchor_call",
+    "appoint_call",
+    "artifact",
+    "change_registrar_call",
+    "code_hash",
+    "deployment",
+    "head_of_call",
+    "origin_id",
+    "read_head",
+    "root_of_call",
+]
 
 NAME = "MianjiaoAnchors"
 
@@ -36,11 +50,6 @@ def artifact() -> dict[str, object]:
 def code_hash() -> bytes:
     """Keccak-256 of the code on the chain: what an account proof must show."""
     return keccak(bytes.fromhex(str(artifact()["deployed_bytecode"])))
-
-
-def origin_id(origin: str) -> bytes:
-    """How the contract names a log: SHA-256 of the origin's UTF-8."""
-    return sha256(origin.encode()).digest()
 
 
 def deployment(registrar: bytes, origin: str, anchorer: bytes) -> bytes:

@@ -35,6 +35,8 @@ class World:
     """One block whose state has the contract among other accounts, its slot among others."""
 
     root: bytes = ROOT
+    origin: bytes = ORIGIN
+    size: int = SIZE
     code: bytes = CODE
     others: int = 40
     forks: int = 0
@@ -45,7 +47,7 @@ class World:
         self.storage = HexaryTrie({})
         for number in range(self.others):
             self.storage[keccak(keccak(b"slot %d" % number))] = rlp.encode(big(number + 1))
-        self.storage[keccak(slot_of(ORIGIN, SIZE))] = rlp.encode(self.root.lstrip(b"\0"))
+        self.storage[keccak(slot_of(self.origin, self.size))] = rlp.encode(self.root.lstrip(b"\0"))
         self.state = HexaryTrie({})
         for number in range(self.others):
             account = [big(number), b"\x01", keccak(b"empty"), keccak(b"")]
@@ -78,7 +80,7 @@ class World:
             contract=CONTRACT,
             header=header,
             account=proof(self.state, keccak(CONTRACT)),
-            storage=proof(self.storage, keccak(slot_of(ORIGIN, SIZE))),
+            storage=proof(self.storage, keccak(slot_of(self.origin, self.size))),
             following=following,
         )
 

@@ -1,0 +1,1 @@
+"""RFC 3161 time stamps over checkpoints: asked for, kept, renewed, verified."""

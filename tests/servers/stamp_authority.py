@@ -1,0 +1,147 @@
+"""A real time-stamp authority on loopback: `openssl ts` behind HTTP, with keys of its own."""
+
+import subprocess
+import threading
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+CONFIG = """
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[tsa]
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = critical, timeStamping
+[ts]
+default_tsa = made
+[made]
+serial = serial
+signer_cert = tsa.pem
+signer_key = tsa.key
+signer_digest = sha256
+default_policy = 1.2.3.4.1
+digests = sha256, sha512
+accuracy = secs:1
+ess_cert_id_alg = sha256
+"""
+
+
+class StampAuthority:
+    """Root, intermediate and its own certificate. `mode` says how it answers:
+    good, replay (of its first answer), other (stamps something else), error, junk, hang."""
+
+    def __init__(self, folder: Path, *, days: int = 3650) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self.mode = "good"
+        self.asked = 0
+        self._first: bytes | None = None
+        (folder / "openssl.cnf").write_text(CONFIG)
+        (folder / "serial").write_text("01\n")
+        self._certificate("root", None, "ca", 7300)
+        self._certificate("between", "root", "ca", 7000)
+        self._certificate("tsa", "between", "tsa", days)
+        self._resume = threading.Event()
+        authority = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                query = self.rfile.read(int(self.headers["Content-Length"]))
+                with suppress(ConnectionError):
+                    authority._answer(self, query)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    @property
+    def roots(self) -> bytes:
+        return (self.folder / "root.pem").read_bytes()
+
+    @property
+    def between(self) -> bytes:
+        return (self.folder / "between.pem").read_bytes()
+
+    def reply(self, query: bytes) -> bytes:
+        """What `openssl ts` answers, whatever the mode."""
+        (self.folder / "query").write_bytes(query)
+        self._openssl("ts", "-reply", "-config", "openssl.cnf", "-section", "made",
+                      "-queryfile", "query", "-out", "reply")  # fmt: skip
+        return (self.folder / "reply").read_bytes()
+
+    def stamp(self, data: bytes) -> bytes:
+        """A stamp over `data`, asked for by `openssl ts` itself."""
+        (self.folder / "data").write_bytes(data)
+        self._openssl("ts", "-query", "-data", "data", "-sha256", "-cert", "-out", "asked")
+        return self.reply((self.folder / "asked").read_bytes())
+
+    def accepts(self, token: bytes, data: bytes) -> bool:
+        """Whether `openssl ts -verify` does, under the root and the intermediate."""
+        (self.folder / "token").write_bytes(token)
+        (self.folder / "checked").write_bytes(data)
+        done = subprocess.run(
+            [
+                *("openssl", "ts", "-verify", "-data", "checked", "-in", "token"),
+                *("-CAfile", "root.pem", "-untrusted", "between.pem"),
+            ],
+            cwd=self.folder,
+            capture_output=True,
+        )
+        return done.returncode == 0
+
+    def renew_certificate(self, days: int) -> None:
+        self._certificate("tsa", "between", "tsa", days)
+
+    def close(self) -> None:
+        self._resume.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, handler: BaseHTTPRequestHandler, query: bytes) -> None:
+        self.asked += 1
+        if self.mode == "hang":
+            self._resume.wait(30)
+            return
+        if self.mode == "error":
+            handler.send_error(500)
+            return
+        body = b"junk" if self.mode == "junk" else self.reply(query)
+        if self.mode == "other":
+            body = self.stamp(b"something else")
+        if self._first is None:
+            self._first = body
+        if self.mode == "replay":
+            body = self._first
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/timestamp-reply")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def _certificate(self, name: str, issuer: str | None, kind: str, days: int) -> None:
+        self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")
+        subject = f"/O={self.folder.name}/CN={name}"
+        self._openssl("req", "-new", "-key", f"{name}.key", "-subj", subject,
+                      "-out", f"{name}.csr")  # fmt: skip
+        signed = (
+            ["-signkey", "root.key"]
+            if issuer is None
+            else ["-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-CAcreateserial"]
+        )
+        self._openssl("x509", "-req", "-in", f"{name}.csr", "-days", str(days), *signed,
+                      "-extfile", "openssl.cnf", "-extensions", kind,
+                      "-out", f"{name}.pem")  # fmt: skip
+
+    def _openssl(self, *arguments: str) -> None:
+        done = subprocess.run(["openssl", *arguments], cwd=self.folder, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
