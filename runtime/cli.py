@@ -22,6 +22,8 @@ app = App(
 )
 log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log.")
 app.command(log_app)
+witness_app = App(name="witness", help="见证日志 / Be a witness of logs: cosign their checkpoints.")
+app.command(witness_app)
 
 Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
 Json = Annotated[
@@ -197,6 +199,42 @@ def consistency(
     from runtime.commands.log import print_consistency
 
     return print_consistency(data, old)
+
+
+@witness_app.command(name="keygen")
+def witness_keygen(
+    *,
+    name: Annotated[str, Parameter(name="--name", help="见证名称（域名形式）/ Like a domain.")],
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="目录 / Folder for the keys.")],
+) -> int:
+    """生成见证密钥 / Make a witness's two keys, and print its lines for trust policies."""
+    from runtime.commands.witness import make_keys
+
+    return make_keys(name, output)
+
+
+@witness_app.command(name="serve")
+def witness_serve(
+    *,
+    config: Annotated[Path, Parameter(name="--config", help="配置文件（TOML）/ Settings file.")],
+) -> int:
+    """运行见证服务 / Cosign checkpoints of the logs that the file lists (C2SP tlog-witness)."""
+    from runtime.commands.witness import serve_witness
+
+    return serve_witness(config)
+
+
+@app.command(name="split-view")
+def split_view(
+    proof: Annotated[Path, Parameter(help="证明文件 / Proof that a witness or monitor wrote.")],
+    /,
+    *,
+    policy: Annotated[Path, Parameter(name="--policy", help="信任策略 / Your trust policy.")],
+) -> int:
+    """核验分叉证明 / Check a proof that a log signed two trees. Exit 0: it did; 1: not proved."""
+    from runtime.commands.split_view import check_split_view
+
+    return check_split_view(proof, policy)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
