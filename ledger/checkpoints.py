@@ -14,16 +14,21 @@ _DECIMAL = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The head of the log `origin`: `size` leaves under the 32-byte `root`."""
+    """The head of the log `origin`: `size` leaves under the 32-byte `root`.
+
+    `extension`: the whole extension lines of a log of others; ours has none.
+    """
 
     origin: str
     size: int
     root: bytes
+    extension: str = ""
 
     @property
     def text(self) -> str:
-        """The note text: three lines, no extension lines."""
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+        """The note text: three lines, then the extension lines."""
+        root = base64.b64encode(self.root).decode()
+        return f"{self.origin}\n{self.size}\n{root}\n{self.extension}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +47,31 @@ def parse_checkpoint(data: bytes) -> SignedCheckpoint:
 
     Raises `NoteMalformed` or `CheckpointMalformed`; extension lines are refused.
     """
+    signed = parse_any_checkpoint(data)
+    if signed.checkpoint.extension:
+        raise CheckpointMalformed(reason="three lines: origin, size, root")
+    if signed.checkpoint.size == 0 and signed.checkpoint.root != EMPTY_ROOT:
+        raise CheckpointMalformed(reason="wrong root of the empty tree")
+    return signed
+
+
+def parse_any_checkpoint(data: bytes) -> SignedCheckpoint:
+    """Read the checkpoint of any C2SP log, for witnesses and monitors.
+
+    As `parse_checkpoint`, but extension lines are kept (none of them empty), and
+    the root of the empty tree is the caller's to check: a witness answers it differently.
+    """
     note = parse_note(data)
     lines = note.text.split("\n")
-    if len(lines) != 4 or not lines[0]:
+    if len(lines) < 4 or not all(lines[:-1]):
         raise CheckpointMalformed(reason="three lines: origin, size, root")
-    origin, size, encoded, _ = lines
+    origin, size, encoded, *more = lines
     root = decode_base64(encoded)
     if root is None or len(root) != HASH_SIZE:
         raise CheckpointMalformed(reason="the root is not 32 bytes in base64")
     if not is_decimal(size):
         raise CheckpointMalformed(reason="the size is not a decimal number below 2^63")
-    if size == "0" and root != EMPTY_ROOT:
-        raise CheckpointMalformed(reason="wrong root of the empty tree")
-    return SignedCheckpoint(Checkpoint(origin, int(size), root), note)
+    return SignedCheckpoint(Checkpoint(origin, int(size), root, "\n".join(more)), note)
 
 
 def is_decimal(text: str) -> bool:

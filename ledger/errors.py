@@ -125,6 +125,12 @@ class DemandUnmet(InvalidInput):
     en = "the evidence that the verifier demands is missing: {demand}"
 
 
+class SplitViewInvalid(InvalidInput):
+    code = "split_view_invalid"
+    zh = "不能证明日志签署了两棵不同的树：{reason}"
+    en = "no proof that the log signed two trees: {reason}"
+
+
 class FileNotInRecord(InvalidInput):
     code = "file_not_in_record"
     zh = "该文件不在所存证的记录中"

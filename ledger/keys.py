@@ -1,13 +1,18 @@
-"""The log's signing key: an Ed25519 signer behind the `NoteSigner` port, and its file."""
+"""Signing keys behind the ports `NoteSigner` and `Cosigner`, and the files they lie in."""
 
 import base64
 import os
 import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-from ledger.errors import KeyFileUnsafe, LogExists
+from ledger.checkpoints import Checkpoint
+from ledger.cosignatures import ed25519_message, mldsa44_message
+from ledger.errors import KeyFileUnsafe, KeyMalformed, LogExists
 from ledger.notes import SignatureType, VerifierKey, decode_base64
 
 _PREFIX = "PRIVATE+KEY"
@@ -31,15 +36,79 @@ class Ed25519Signer:
         return self._private.sign(text.encode())
 
 
+class Cosigner(Protocol):
+    """Makes timestamped cosignatures (C2SP tlog-cosignature) under one key.
+
+    `cosign` returns the `blob` of the signature line, `u64be time ‖ signature`; `time`
+    in POSIX seconds. Safe to call from many threads; the private key stays inside.
+    """
+
+    @property
+    def key(self) -> VerifierKey: ...
+
+    def cosign(self, checkpoint: Checkpoint, time: int) -> bytes: ...
+
+
+class Ed25519Cosigner:
+    """Cosigns with an Ed25519 key in memory, type 0x04 (a `Cosigner`)."""
+
+    def __init__(self, name: str, seed: bytes) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        public = self._private.public_key().public_bytes_raw()
+        self._key = VerifierKey(name, SignatureType.COSIGNATURE_ED25519, public)
+
+    @property
+    def key(self) -> VerifierKey:
+        return self._key
+
+    def cosign(self, checkpoint: Checkpoint, time: int) -> bytes:
+        return time.to_bytes(8, "big") + self._private.sign(ed25519_message(checkpoint, time))
+
+
+class MLDSA44Cosigner:
+    """Cosigns with an ML-DSA-44 key in memory, type 0x06 (a `Cosigner`).
+
+    Signatures are randomised: the same checkpoint gives other bytes each time.
+    """
+
+    def __init__(self, name: str, seed: bytes) -> None:
+        self._private = MLDSA44PrivateKey.from_seed_bytes(seed)
+        public = self._private.public_key().public_bytes_raw()
+        self._key = VerifierKey(name, SignatureType.COSIGNATURE_MLDSA44, public)
+
+    @property
+    def key(self) -> VerifierKey:
+        return self._key
+
+    def cosign(self, checkpoint: Checkpoint, time: int) -> bytes:
+        message = mldsa44_message(self._key.name, checkpoint, time)
+        return time.to_bytes(8, "big") + self._private.sign(message)
+
+
+KeyHolder: TypeAlias = Ed25519Signer | Ed25519Cosigner | MLDSA44Cosigner
+_MAKERS: Mapping[SignatureType, Callable[[str, bytes], KeyHolder]] = {
+    SignatureType.ED25519: Ed25519Signer,
+    SignatureType.COSIGNATURE_ED25519: Ed25519Cosigner,
+    SignatureType.COSIGNATURE_MLDSA44: MLDSA44Cosigner,
+}
+
+
 def create_key_file(path: Path, name: str) -> Ed25519Signer:
+    """Make a fresh Ed25519 key of a log: see `create_typed_key_file`."""
+    signer = create_typed_key_file(path, name, SignatureType.ED25519)
+    assert isinstance(signer, Ed25519Signer)  # noqa: S101 - for the type checker
+    return signer
+
+
+def create_typed_key_file(path: Path, name: str, kind: SignatureType) -> KeyHolder:
     """Make a fresh key in a new file of mode 0600, durable on return.
 
-    The file is one line, `PRIVATE+KEY+name+hex(key id)+base64(0x01 ‖ seed)`,
+    The file is one line, `PRIVATE+KEY+name+hex(key id)+base64(type ‖ seed)`,
     the form of Go's `note` package. `LogExists` if the file is there already.
     """
     seed = os.urandom(_SEED_SIZE)
-    signer = Ed25519Signer(name, seed)
-    material = base64.b64encode(bytes([SignatureType.ED25519]) + seed).decode()
+    signer = _MAKERS[kind](name, seed)
+    material = base64.b64encode(bytes([kind]) + seed).decode()
     line = f"{_PREFIX}+{name}+{signer.key.key_id.hex()}+{material}\n"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -62,6 +131,14 @@ def create_key_file(path: Path, name: str) -> Ed25519Signer:
 
 
 def open_key_file(path: Path) -> Ed25519Signer:
+    """Read the Ed25519 key of a log: see `open_typed_key_file`; another kind is damage."""
+    signer = open_typed_key_file(path)
+    if not isinstance(signer, Ed25519Signer):
+        raise KeyFileUnsafe(path=path.name, reason="damaged")
+    return signer
+
+
+def open_typed_key_file(path: Path) -> KeyHolder:
     """Read a key file. `KeyFileUnsafe`: others may read it, or it is damaged.
 
     A missing file is `FileNotFoundError`: the caller knows what that means.
@@ -85,7 +162,7 @@ def open_key_file(path: Path) -> Ed25519Signer:
     return signer
 
 
-def _parse(data: bytes) -> Ed25519Signer | None:
+def _parse(data: bytes) -> KeyHolder | None:
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -94,7 +171,10 @@ def _parse(data: bytes) -> Ed25519Signer | None:
     if len(parts) != 5 or "+".join(parts[:2]) != _PREFIX:
         return None
     raw = decode_base64(parts[4])
-    if raw is None or len(raw) != 1 + _SEED_SIZE or raw[0] != SignatureType.ED25519:
+    if raw is None or len(raw) != 1 + _SEED_SIZE or raw[0] not in _MAKERS:
         return None
-    signer = Ed25519Signer(parts[2], raw[1:])
+    try:
+        signer = _MAKERS[SignatureType(raw[0])](parts[2], raw[1:])
+    except KeyMalformed:
+        return None  # not a key name
     return signer if signer.key.key_id.hex() == parts[3] else None

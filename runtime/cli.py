@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from kernel.errors import CodedError
+from runtime.cli_evidence import anchor_app, receipt_app, split_view, witness_app
+from runtime.cli_options import Config, Data, Host, Json
 
 app = App(
     name="mianjiao",
@@ -24,25 +26,10 @@ log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log
 app.command(log_app)
 keys_app = App(name="keys", help="密钥轮换 / Rotate the key-encryption keys.")
 app.command(keys_app)
-receipt_app = App(name="receipt", help="存证凭证 / Receipts.")
 app.command(receipt_app)
-anchor_app = App(name="anchor", help="上链存证 / Anchor the log on a chain.")
 app.command(anchor_app)
-
-Data = Annotated[Path, Parameter(name="--data", help="数据目录 / Folder of the store.")]
-Config = Annotated[
-    Path | None,
-    Parameter(name="--config", help="配置文件（TOML），同 MIANJIAO_CONFIG / Settings file."),
-]
-Seconds = Annotated[
-    float, Parameter(name="--seconds", help="最多等待多少秒 / Wait at most this long.")
-]
-Json = Annotated[
-    bool, Parameter(name="--json", negative="", help="输出一个 JSON 对象 / Print one JSON object.")
-]
-
-
-Host = Annotated[str, Parameter(name="--host", help="监听地址 / Address.")]
+app.command(witness_app)
+app.command(split_view, name="split-view")
 
 
 @app.command
@@ -387,62 +374,6 @@ def consistency(
     from runtime.commands.log import print_consistency
 
     return print_consistency(data, old)
-
-
-@receipt_app.command
-def refresh(
-    receipt: Annotated[Path, Parameter(help="凭证文件 / Receipt.")],
-    /,
-    *,
-    data: Data,
-    output: Annotated[
-        Path | None, Parameter(name=["--output", "-o"], help="写到此文件 / Write here instead.")
-    ] = None,
-) -> int:
-    """补充最新证据 / Bring a receipt to the newest evidence. The old file stays."""
-    from runtime.commands.receipt import refresh_receipt
-
-    return refresh_receipt(data, receipt, output)
-
-
-@anchor_app.command
-def deploy(
-    *,
-    data: Data,
-    registrar: Annotated[
-        str, Parameter(name="--registrar", help="管理员（冷钥）地址 / Address of the cold key.")
-    ],
-    config: Config = None,
-    seconds: Seconds = 120.0,
-) -> int:
-    """建立合约 / Make the contract, once."""
-    from runtime.commands.anchor import make_contract
-
-    return make_contract(data, registrar, config, seconds)
-
-
-@anchor_app.command
-def once(*, data: Data, config: Config = None, seconds: Seconds = 120.0, json: Json = False) -> int:
-    """立即存证 / Anchor the newest checkpoint now. Exit 0 final, 1 not yet."""
-    from runtime.commands.anchor import anchor_once
-
-    return anchor_once(data, config, seconds, as_json=json)
-
-
-@anchor_app.command(name="status")
-def anchor_status(*, data: Data, config: Config = None, json: Json = False) -> int:
-    """进展 / How far the evidence got."""
-    from runtime.commands.anchor import print_status
-
-    return print_status(data, config, as_json=json)
-
-
-@anchor_app.command(name="demands")
-def print_demands(*, data: Data, config: Config = None) -> int:
-    """供核验方参考 / Print what a verifier needs to know of the chain (TOML)."""
-    from runtime.commands.anchor import print_demands as run
-
-    return run(data, config)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

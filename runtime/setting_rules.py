@@ -16,6 +16,12 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
     "literal_error": ("应为 {expected} 之一", "it must be one of {expected}"),
     "bool_parsing": ("应为 true 或 false", "it must be true or false"),
     "bool_type": ("应为 true 或 false", "it must be true or false"),
+    "missing": ("必须设置", "it is needed"),
+    "extra_forbidden": ("没有这一项", "there is no such field"),
+    "list_type": ("应为列表", "a list is needed"),
+    "too_short": ("至少 {min_length} 项", "at least {min_length} are needed"),
+    "too_long": ("至多 {max_length} 项", "at most {max_length} are allowed"),
+    "model_type": ("应为表", "a table is needed"),
     "string_pattern_mismatch": ("形式应为 {pattern}", "it must have the form {pattern}"),
 }
 # Raised by the settings' own validator, as `setting:what`.
@@ -52,10 +58,14 @@ def rule_of(error: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:
     if error["type"] == "value_error":
         setting, _, what = str(error["ctx"]["error"]).partition(":")
         return setting, _OWN[what]
-    setting = str(error["loc"][0]) if error["loc"] else "settings"
+    return str(error["loc"][0]) if error["loc"] else "settings", sentences(error)
+
+
+def sentences(error: Mapping[str, Any]) -> tuple[str, str]:
+    """What a validator's error asks for, Chinese first; never the value."""
     fallback = (str(error["msg"]), str(error["msg"]))
     zh, en = _SENTENCES.get(error["type"], fallback)
     context = {
         name: str(value).replace(" or ", ", ") for name, value in error.get("ctx", {}).items()
     }
-    return setting, (zh.format_map(context), en.format_map(context)) if zh != en else fallback
+    return (zh.format_map(context), en.format_map(context)) if zh != en else fallback

@@ -1,0 +1,1 @@
+"""Witnesses: the server that cosigns checkpoints of any log."""
