@@ -138,7 +138,8 @@ class Editor:
         self._rows, self._rng = Rows(store, ids), rng
         self._store = store
         self.found = Found()
-        self._tables = list(metadata.sorted_tables)
+        # Some tables are empty here, as those of anchors that nobody configured.
+        self._tables = [table for table in metadata.sorted_tables if self._rows.of(table)]
 
     def edit(self) -> None:
         """One value of one row, or one row gone, of those that carry meaning."""
