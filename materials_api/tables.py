@@ -129,8 +129,9 @@ materials = Table(
     Column("entry_id", Id, nullable=False),  # the registering record
 )
 Index("ix_materials_case_id", materials.c.case_id)
-Index("ix_materials_type", materials.c.type)
-# Most materials have neither.
+# None on the type: of few types there are many materials each, and SQLite would look through
+# all leases of a city rather than through what one holder has. Most materials have neither
+# of the other two.
 Index(
     "ix_materials_project",
     materials.c.project,

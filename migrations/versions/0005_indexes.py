@@ -23,6 +23,8 @@ def upgrade() -> None:
             sqlite_where=there,
             postgresql_where=there,
         )
+    # It led SQLite to all materials of a type where a holder's own were asked for.
+    op.drop_index("ix_materials_type", "materials")
     op.create_index("ix_grants_status_expires_at", "grants", ["status", "expires_at"])
     for table in ("material_files", "uploads"):
         op.create_index(f"ix_{table}_object_key", table, ["object_key"])
