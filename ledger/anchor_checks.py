@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from kernel.errors import CodedError
 from ledger.anchors import Anchor, ChainAnchor, StampAnchor
+from ledger.checkpoints import SignedCheckpoint
 from ledger.demands import Demands, StampTrust
 from ledger.errors import AnchorElsewhere, DemandUnmet
 from ledger.evm.model import ChainTrust
@@ -48,7 +49,8 @@ def check_anchors(
     own checkpoint must be of the log `origin`, signed by it, and hold that leaf."""
     # Witnesses are asked for the receipt's own checkpoint; an anchored one may be older.
     log_alone = replace(policy, quorum=NONE)
-    return tuple(_check(one, leaf, origin, log_alone, demands) for one in anchors)
+    signed: set[SignedCheckpoint] = set()  # several anchors may share a checkpoint
+    return tuple(_check(one, leaf, origin, log_alone, demands, signed) for one in anchors)
 
 
 def earliest(outcomes: Iterable[AnchorOutcome]) -> datetime | None:
@@ -67,13 +69,20 @@ def require(demands: Demands, outcomes: Sequence[AnchorOutcome]) -> None:
 
 
 def _check(
-    anchor: Anchor, leaf: bytes, origin: str, policy: Policy, demands: Demands
+    anchor: Anchor,
+    leaf: bytes,
+    origin: str,
+    policy: Policy,
+    demands: Demands,
+    signed: set[SignedCheckpoint],
 ) -> AnchorOutcome:
     kind = "chain" if isinstance(anchor, ChainAnchor) else "stamp"
     head = anchor.proof.checkpoint.checkpoint
     found = AnchorOutcome(kind, AnchorState.UNCHECKED, head.size)
     try:
-        evaluate(policy, anchor.proof.checkpoint)
+        if anchor.proof.checkpoint not in signed:
+            evaluate(policy, anchor.proof.checkpoint)
+            signed.add(anchor.proof.checkpoint)
         if head.origin != origin:
             raise AnchorElsewhere()
         anchor.proof.verify_leaf(leaf)

@@ -7,6 +7,7 @@ Revocation is not asked for; it would need the network.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from cryptography import x509
@@ -89,6 +90,11 @@ def parse_stamp(token: bytes) -> TimeStampResponse:
 
 def load_roots(pem: bytes) -> list[x509.Certificate]:
     """Certificates of a PEM text: at least one, or `StampMalformed`."""
+    return list(_roots(pem))
+
+
+@lru_cache(64)
+def _roots(pem: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as error:

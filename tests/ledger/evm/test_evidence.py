@@ -1,5 +1,6 @@
 """Chain evidence: what it proves under which trust, and that no changed byte passes."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from ledger.evm.errors import ChainEvidenceInvalid, ChainEvidenceMalformed, Chai
 from ledger.evm.evidence import storage_key, verify_chain_evidence
 from ledger.evm.headers import block_hash, parse_header
 from ledger.evm.model import Anchored, ChainEvidence, ChainTrust, Consensus
-from ledger.evm.rlp_items import MAX_BYTES, decode_list
+from ledger.evm.rlp_items import MAX_BYTES, MAX_DEPTH, decode_list
 from ledger.evm.trie_proofs import proved_value
 from tests.ledger.evm.world import ADDRESSES, CODE, ORIGIN, ROOT, SIZE, World, proof, slot_of, trust
 
@@ -274,6 +275,20 @@ def test_hostile_rlp_is_refused(data: bytes, where: str) -> None:
     value = data if where == "header" else (data,)
     with pytest.raises((ChainEvidenceMalformed, ChainEvidenceInvalid)):
         verify(replace(evidence, **{where: value}), trusted)
+
+
+def test_nesting_is_refused_before_anything_recurses() -> None:
+    """py-evm raises the interpreter's limit for the whole process; others may as well."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        for depth in (MAX_DEPTH, 9_000):
+            with pytest.raises(ChainEvidenceMalformed) as caught:
+                decode_list(nested(depth))
+            assert caught.value.details["reason"] == "RLP nested too deep"
+    finally:
+        sys.setrecursionlimit(before)
+    assert decode_list(nested(MAX_DEPTH - 1))
 
 
 @given(st.binary(max_size=300))
