@@ -55,6 +55,7 @@ def draw(sizes: list[dict[str, Any]]) -> Figure:
 
 
 def main() -> None:
+    mpl.rcParams["svg.fonttype"] = "none"  # text stays text
     mpl.rcParams["svg.hashsalt"] = "mianjiao"  # the same data gives the same file
     figure = draw(json.loads(SOURCE.read_text())["sizes"])
     figure.savefig(TARGET, metadata={"Date": None})
