@@ -1,5 +1,7 @@
 """The thread behind evidence: no failure ends it; it steps only where the log is written."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -56,6 +58,14 @@ def test_neither_a_step_nor_an_observer_that_fails_ends_it() -> None:
     until(lambda: thread.last.reason is None)
     thread.stop()
     assert steps.closed
+
+
+def test_the_interpreters_recursion_limit_stays() -> None:
+    """Chain libraries raise it a hundredfold; hostile nesting would then end the process."""
+    code = "import sys; before = sys.getrecursionlimit(); import ledger.anchoring.anchorer, \
+ledger.anchoring.deploying, ledger.stamps.stamper; print(before == sys.getrecursionlimit())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_only_the_process_that_writes_the_log_steps() -> None:
