@@ -12,6 +12,7 @@ from ledger.sequencer import reason_of
 
 _log = logging.getLogger(__name__)
 POLL = 5.0  # seconds between two steps
+STOP_SECONDS = 15.0
 
 
 class Steps(Protocol):
@@ -61,10 +62,11 @@ class EvidenceThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the step that runs, which its time-outs bound."""
+        """End after the step that runs; one that takes too long is left behind. Nothing is
+        lost by that: what counts was saved before it was sent."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(STOP_SECONDS)
             self._thread = None
         self._steps.close()
 
@@ -83,4 +85,7 @@ class EvidenceThread:
             if reason != self.last.reason:
                 _log.warning("%s got no further: %s", self.name, reason)
         self.last = Outcome(self._clock.now(), reason)
-        self._observe(self.name, reason)
+        try:
+            self._observe(self.name, reason)
+        except Exception as error:  # noqa: BLE001 - the database may be away: not the end of this
+            _log.warning("%s was not observed: %s", self.name, reason_of(error))

@@ -2,12 +2,20 @@
 EVM chain takes them, FISCO BCOS 3 included."""
 
 import re
+import sys
 from dataclasses import dataclass
 
-from eth_account import Account
 from eth_utils.address import to_checksum_address
 
 from ledger.anchoring.errors import AnchorKeyInvalid
+
+# A library below eth-account (py_ecc) raises the interpreter's recursion limit to 100,000
+# for the whole process; hostile input that nests deep would then end it instead of being
+# refused. The limit stays what it was.
+_LIMIT = sys.getrecursionlimit()
+from eth_account import Account  # noqa: E402
+
+sys.setrecursionlimit(_LIMIT)
 
 ANCHOR_GAS = 150_000  # twice what the contract uses
 DEPLOY_GAS = 1_200_000

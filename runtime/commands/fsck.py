@@ -13,6 +13,7 @@ from sqlalchemy import select
 from archive.fsck import fsck as check_archive
 from kernel.clock import SystemClock
 from kernel.errors import CodedError
+from ledger.anchoring.fsck import check_anchoring
 from ledger.fsck import fsck as check_ledger
 from ledger.fsck_reading import UNREADABLE, Findings
 from ledger.problems import Problem
@@ -97,6 +98,7 @@ def run_checks(store: Store, tell: Tell) -> list[Problem]:
         ("database", lambda: _database(store, tell)),
         ("files", lambda: _files(store)),
         ("ledger", lambda: check_ledger(store.ledger, tell)),
+        ("anchors", lambda: check_anchoring(store.ledger)),
         (
             "parties",
             lambda: check_parties(store.database, store.vault, store.ledger.records, tell),

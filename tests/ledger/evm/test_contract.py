@@ -5,18 +5,25 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_abi.abi import decode, encode
-from eth_tester import EthereumTester
-from eth_tester.exceptions import TransactionFailed
 from eth_utils import keccak, to_canonical_address
 
 from ledger.evm import contract
 from tests.servers.evm import ROOT, find_tools
+
+# py-evm raises the limit for the whole process; other tests feed parsers what nests deep.
+_LIMIT = sys.getrecursionlimit()
+import eth  # noqa: E402, F401 - loaded late otherwise
+from eth_tester import EthereumTester  # noqa: E402
+from eth_tester.exceptions import TransactionFailed  # noqa: E402
+
+sys.setrecursionlimit(_LIMIT)
 
 ORIGIN = "log.example/2026"
 FOLDER = ROOT / "ledger/evm/contract"

@@ -19,8 +19,14 @@ import pytest
 
 from archive.package import export_to_folder, export_to_store
 from archive.records import forget_stale
+from kernel.canonical import canonical_bytes
 from kernel.clock import FixedClock
 from kernel.principals import Capacity, Principal, Role
+from ledger.anchoring.rows import Transaction, keep, save
+from ledger.anchoring.signing import AnchorKey
+from ledger.anchors import chain_fields
+from ledger.evm.contract import anchor_call
+from ledger.evm.origins import origin_id
 from ledger.problems import Problem
 from license_service.lifecycle import Event
 from license_service.model import DraftLicense, Successor
@@ -47,6 +53,7 @@ from runtime.commands.fsck import run_checks
 from runtime.store import Store, create_store, open_store
 from storage.idempotency import RequestKey
 from storage.objects.erasure import finish_erasures
+from tests.ledger.evm import world
 
 _CONFTESTS = Path(__file__).parents[2] / "materials_api"
 
@@ -378,8 +385,57 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     create_store(folder / "store", "test.example", clock)
     with open_store(folder / "store", clock=clock) as store:
         ids = make(store, clock, folder)
+        anchor(store, clock)
         assert run_checks(store, lambda *_: None) == []
     return folder / "store", ids, clock
+
+
+def anchor(store: Store, clock: FixedClock) -> None:
+    """A transaction that was sent, and evidence of a chain: what no node is needed for."""
+    signed = store.ledger.signed_checkpoint()
+    head, address = signed.checkpoint, world.CONTRACT
+    sent = AnchorKey("11" * 32).sign(
+        chain_id=20200,
+        nonce=0,
+        price=10**9,
+        gas=150_000,
+        to=address,
+        data=anchor_call(head.origin, 0, head.size, head.root),
+    )
+    source = f"20200:0x{address.hex()}"
+    made = Transaction(
+        hash=sent.hash,
+        source=source,
+        nonce=0,
+        price=10**9,
+        raw=sent.raw,
+        shard=store.ledger.shard,
+        previous_size=0,
+        size=head.size,
+        root=head.root,
+        checkpoint=signed.encode(),
+        state="pending",
+        reason=None,
+        block=None,
+        block_hash=None,
+        signed_at=clock.now(),
+    )
+    chain = world.World(origin=origin_id(head.origin), size=head.size, root=head.root)
+    evidence = canonical_bytes(chain_fields(20200, chain.evidence(chain.plain())))
+    store.database.write(lambda tx: save(tx, made, replaces=False))
+    store.database.write(
+        lambda tx: keep(
+            tx,
+            clock.now(),
+            kind="chain",
+            source=source,
+            shard=store.ledger.shard,
+            size=head.size,
+            checkpoint=signed.encode(),
+            evidence=evidence,
+            state="final",
+        )
+    )
 
 
 @contextmanager

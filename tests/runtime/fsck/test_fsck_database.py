@@ -24,6 +24,7 @@ from archive.fsck import fsck as check_archive
 from archive.room import ArchiveRoom
 from kernel.clock import FixedClock
 from kernel.errors import CodedError
+from ledger.anchoring.fsck import check_anchoring
 from ledger.fsck import fsck as check_ledger
 from ledger.fsck_reading import UNREADABLE
 from ledger.problems import Problem, quiet
@@ -69,6 +70,10 @@ def _of_erased_material(row: Row) -> bool:
 GONE = "the record that would contradict it was destroyed, as the holder asked"
 SILENT = (
     Silent("idempotency", "-", "an answer kept for retries: the records tell what happened"),
+    Silent("anchors", "position at expires_at -", "when it was kept, and when it is renewed: a "
+           "stamp says itself when it was made; a lost row loses evidence alone"),
+    Silent("chain_transactions", "block block_hash signed_at changed_at -", "what the chain said "
+           "last: it is asked again, and a lost row is not believed in either"),
     Silent("case_numbers", "* -", "a counter that heals itself: numbers that are taken are "
            "stepped over"),
     Silent("audit", "case_id detail", "what no row or record beside it repeats"),
@@ -182,11 +187,14 @@ def checks_of(store: Store, table: str) -> Callable[[], list[Problem]]:
     materials = lambda: check_materials(store.materials, contents=bytes_too)  # noqa: E731
     archive = lambda: check_archive(store.archive)  # noqa: E731
     audit = lambda: check_audit(store, quiet)  # noqa: E731
+    anchoring = lambda: check_anchoring(store.ledger)  # noqa: E731
     replies = lambda: check_replies(store.database, store.vault).problems  # noqa: E731
     several: dict[str, Sequence[Callable[[], list[Problem]]]] = {
         "ledger_entries": (ledger, materials),
         "ledger_heads": (ledger,),
         "idempotency": (replies,),
+        "anchors": (anchoring,),
+        "chain_transactions": (anchoring,),
         "parties": (parties,),
         "capacities": (parties,),
         "credentials": (parties, audit),
