@@ -1,18 +1,18 @@
 """`make bench`: every figure in one run, as a table and as JSON.
 
 `python -m benchmarks NAME …` runs some of them: ledger, upload, verification,
-bulk, receipt.
+bulk, receipt, cosigning.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import bulk, ledger_core, receipt, upload, verification
+from benchmarks import bulk, cosigning, ledger_core, receipt, upload, verification
 from benchmarks.figures import Figure, keep, show
 from benchmarks.stores import served
 
-NAMES = ("ledger", "upload", "verification", "bulk", "receipt")
+NAMES = ("ledger", "upload", "verification", "bulk", "receipt", "cosigning")
 RESULTS = Path("benchmarks/results/latest.json")
 
 
@@ -39,6 +39,8 @@ def _measure(name: str, scratch: Path) -> list[Figure]:
         return ledger_core.measure(scratch)
     if name == "bulk":
         return bulk.measure(scratch)
+    if name == "cosigning":
+        return cosigning.measure(scratch)
     with served(scratch / "data") as running:
         if name == "upload":
             return upload.measure(running, scratch)

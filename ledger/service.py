@@ -19,20 +19,29 @@ from ledger.errors import (
     LogDiverged,
     LogExists,
     LogMissing,
+    LogNotTrusted,
+    NotYetLogged,
     OriginInvalid,
     PublicEntry,
 )
 from ledger.journal import Journal
-from ledger.keys import create_key_file, open_key_file
+from ledger.keys import (
+    create_key_file,
+    create_mldsa44_key_file,
+    open_key_file,
+    open_mldsa44_key_file,
+)
 from ledger.leaves import OPENED
 from ledger.lock import SequencerLock, lock_of
 from ledger.notes import NoteSigner, is_key_name
+from ledger.policy import Policy
 from ledger.reader import LogReader
 from ledger.receipts import build_receipt
 from ledger.records import OpenedRecord, Records
 from ledger.sequencer import Sequencer, reason_of
 from ledger.tables import ledger_entries
 from ledger.tilestore import FilesystemTiles, TileStore
+from ledger.witness.cosigning import Cosigning, quorum_met
 from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
 from storage.keyvault import KeyVault
@@ -67,14 +76,17 @@ class Ledger:
         self.tiles = tiles
         self.shard = shard
         self.key = signers[0].key
+        self.keys = tuple(signer.key for signer in signers)
         self.clock = clock
-        self.reader = LogReader(tiles, shard, self.key)
+        self.reader = LogReader(tiles, shard, *self.keys)
         self.records = Records(vault, self.reader)
         self.sequencer = Sequencer(
             database=database, tiles=tiles, signers=signers, reader=self.reader, shard=shard
         )
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self.journal = Journal(vault, wake=self._worker.wake)
+        self.cosigning: Cosigning | None = None
+        self._hold_back = False
 
     # --- Birth and opening ---
 
@@ -89,10 +101,10 @@ class Ledger:
         name: str,
         shard: str,
     ) -> "Ledger":
-        """Bring a log into being: key, folder, head, first leaf, first checkpoint.
+        """Bring a log into being: keys, folder, head, first leaf, first checkpoint.
 
         The origin is `name/shard`. The first leaf is public, `shard.opened`,
-        with the origin and the verifier key. The only way a log is born;
+        with the origin and both verifier keys. The only way a log is born;
         `LogExists` if any part of it is there. Not started on return.
         """
         origin = f"{name}/{shard}"
@@ -103,13 +115,16 @@ class Ledger:
         with database.read() as tx:
             if heads.newest_shard(tx) is not None:
                 raise LogExists()
-        signer = create_key_file(key_path(directory, shard), origin)
+        signers: list[NoteSigner] = [
+            create_key_file(key_path(directory, shard), origin),
+            create_mldsa44_key_file(mldsa44_key_path(directory, shard), origin),
+        ]
         tiles = FilesystemTiles.create(log_path(directory, shard))
         ledger = cls(
             database=database,
             vault=vault,
             tiles=tiles,
-            signers=[signer],
+            signers=signers,
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
@@ -118,9 +133,9 @@ class Ledger:
 
         def open_shard(tx: WriteTx) -> None:
             heads.create(tx, at, shard, origin)
-            ledger.journal.publish(
-                tx, at, OPENED, {"origin": origin, "shard": shard, "vkey": signer.key.text}
-            )
+            body = {"origin": origin, "shard": shard}
+            body |= {"vkey": signers[0].key.text, "mldsa44_vkey": signers[1].key.text}
+            ledger.journal.publish(tx, at, OPENED, body)
 
         database.write(open_shard)
         ledger.sequence(at)
@@ -151,7 +166,7 @@ class Ledger:
             keys = list((directory / "keys").glob("log-*.key"))
             raise KeyWithoutDatabase() if keys else LogMissing()
         try:
-            signer = open_key_file(key_path(directory, shard))
+            signers = open_signers(directory, shard)
         except FileNotFoundError:
             raise DatabaseWithoutKey() from None
         tiles = FilesystemTiles(log_path(directory, shard))
@@ -159,7 +174,7 @@ class Ledger:
             database=database,
             vault=vault,
             tiles=tiles,
-            signers=[signer],
+            signers=signers,
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
@@ -168,9 +183,25 @@ class Ledger:
 
     # --- Sequencing ---
 
+    def use_witnesses(self, policy: Policy, *, seconds: float, hold_back: bool) -> None:
+        """Ask the witnesses of a policy that trusts this log; once, before `start`.
+
+        Before the first signature their heads are compared with ours; afterwards each
+        published checkpoint is cosigned, each witness having `seconds` to answer. While
+        the quorum is unmet receipts carry what there is, or, with `hold_back`, there are
+        none yet (`NotYetLogged`). `LogNotTrusted` if the policy does not list this log.
+        """
+        if all(log.key != self.key for log in policy.logs):
+            raise LogNotTrusted()
+        self.cosigning = Cosigning(policy, self.reader, self.sequencer.republish, seconds)
+        self.sequencer.vouch = self.cosigning.compare
+        self._hold_back = hold_back
+
     def start(self) -> None:
         """Compare, recover, and sequence in the background. Raises what recovery raises."""
         self._worker.start()
+        if self.cosigning is not None:
+            self.cosigning.start()
 
     def stand_by(self) -> None:
         """Sequence in the background as soon as no other process does, taking over when
@@ -180,6 +211,8 @@ class Ledger:
     def stop(self) -> None:
         """Publish what waits and stop the background thread, if there is one."""
         self._worker.stop()
+        if self.cosigning is not None:
+            self.cosigning.stop()
         self.reader.wake()
 
     def sequence(self, at: datetime) -> int:
@@ -219,8 +252,11 @@ class Ledger:
         return self.key.text
 
     def policy_text(self) -> str:
-        """A tlog-policy that trusts this log alone, without witnesses."""
-        return f"log {self.vkey}\nquorum none\n"
+        """A tlog-policy that trusts this log alone, without witnesses.
+
+        It lists all of the log's keys, so that what each one signed is verified and reported.
+        """
+        return "".join(f"log {key.text}\n" for key in self.keys) + "quorum none\n"
 
     def signed_checkpoint(self) -> SignedCheckpoint:
         """The newest published checkpoint, verified."""
@@ -239,7 +275,25 @@ class Ledger:
         if not record.salt:
             raise PublicEntry()
         inclusion = self.records.prove(record)
+        if self.cosigning is not None:
+            inclusion = self.reader.inclusion(inclusion.index, self.checkpoint_for(inclusion.index))
         return build_receipt(record.canonical, record.salt, inclusion.proof())
+
+    def checkpoint_for(self, index: int) -> SignedCheckpoint:
+        """The checkpoint on which evidence about the entries up to `index` stands.
+
+        The newest that met the quorum of witnesses, if there are any and it covers them;
+        otherwise the published one, or `NotYetLogged` when evidence is held back.
+        """
+        published = self.signed_checkpoint()
+        if self.cosigning is None:
+            return published
+        witnessed = self.cosigning.newest
+        if witnessed is not None and index < witnessed.checkpoint.size:
+            return witnessed
+        if self._hold_back and not quorum_met(self.cosigning.policy, published):
+            raise NotYetLogged()
+        return published
 
     def wait_for(self, entry_id: str, seconds: float) -> bool:
         """Wait until the entry's checkpoint is published: True, or False after `seconds`.
@@ -303,6 +357,18 @@ def log_path(directory: Path, shard: str) -> Path:
 
 def key_path(directory: Path, shard: str) -> Path:
     return directory / "keys" / f"log-{shard}.key"
+
+
+def open_signers(directory: Path, shard: str) -> list[NoteSigner]:
+    """The log's own keys, Ed25519 first. `FileNotFoundError`, `KeyFileUnsafe`."""
+    return [
+        open_key_file(key_path(directory, shard)),
+        open_mldsa44_key_file(mldsa44_key_path(directory, shard)),
+    ]
+
+
+def mldsa44_key_path(directory: Path, shard: str) -> Path:
+    return directory / "keys" / f"log-{shard}.mldsa44.key"
 
 
 def lock_path(directory: Path, shard: str) -> Path:

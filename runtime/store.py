@@ -18,8 +18,9 @@ from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock, time_text
-from ledger.errors import LogMissing
+from ledger.errors import LogMissing, LogNotTrusted, PolicyMalformed
 from ledger.heads import newest_shard
+from ledger.policy import parse_policy
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
@@ -39,11 +40,11 @@ from portal.state import CheckpointState, StoreState
 from runtime.canary import Canary
 from runtime.counts import KeptCounts
 from runtime.disk import Reserve
-from runtime.errors import ClockBehind, StoreExists, StoreMissing
+from runtime.errors import ClockBehind, SettingInvalid, StoreExists, StoreMissing
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.queue_state import queue_state, signed_at
-from runtime.settings import Settings, data_path, read_settings
+from runtime.settings import Settings, data_path, read_settings, variable
 from runtime.timed_objects import TimedObjects
 from runtime.tracing import open_tracing
 from runtime.unexpected import describe
@@ -86,6 +87,8 @@ class Store:
             clock=clock,
             interval=settings.batch_interval_ms / 1000,
         )
+        if settings.witness_policy is not None:
+            use_witnesses(self.ledger, settings, settings.witness_policy)
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
         self.credentials = Credentials()
@@ -250,6 +253,22 @@ class Store:
                 log.error("sweep_failed", extra={"error": describe(error)})
             if self._stopping.wait(timeout=SWEEP_SECONDS):
                 return
+
+
+def use_witnesses(ledger: Ledger, settings: Settings, policy: str) -> None:
+    """Have the ledger ask the witnesses of the policy file; `SettingInvalid` if it cannot serve."""
+    try:
+        parsed = parse_policy(Path(policy).expanduser().read_bytes())
+        ledger.use_witnesses(
+            parsed, seconds=settings.witness_seconds, hold_back=settings.witness_unmet == "hold"
+        )
+    except OSError:
+        rule = ("不能读取该文件", "the file cannot be read")
+    except (PolicyMalformed, LogNotTrusted) as error:
+        rule = (error.message_zh(), error.message_en())
+    else:
+        return
+    raise SettingInvalid(name=variable("witness_policy"), rule=rule[0], rule_en=rule[1])
 
 
 def database_place(data: Path, settings: Settings) -> Path | URL:
