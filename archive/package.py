@@ -180,7 +180,8 @@ def _built(room: ArchiveRoom, case_id: str, folder: Path, progress: Progress) ->
         missing = check_complete(gathered.completeness)
         if missing:
             raise PackageIncomplete(count=len(missing), reasons=[str(item) for item in missing])
-        checkpoint = room.materials.ledger.signed_checkpoint()
+        last = max(record.leaf_index or 0 for record in gathered.records().values())
+        checkpoint = room.materials.ledger.checkpoint_for(last)
         content = _content(room, gathered, checkpoint, at)
         total = sum(file.size for item in gathered.materials for file in item.facts.files)
         if total > room.package_bytes:

@@ -1,18 +1,18 @@
 """`make bench`: every figure in one run, as a table and as JSON.
 
 `python -m benchmarks NAME …` runs some of them: ledger, upload, verification,
-bulk, receipt, servers (wants what `make up` wants).
+bulk, receipt, cosigning, servers (wants what `make up` wants).
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import bulk, ledger_core, receipt, servers, upload, verification
+from benchmarks import bulk, cosigning, ledger_core, receipt, servers, upload, verification
 from benchmarks.figures import Figure, keep, show
 from benchmarks.stores import served
 
-NAMES = ("ledger", "upload", "verification", "bulk", "receipt", "servers")
+NAMES = ("ledger", "upload", "verification", "bulk", "receipt", "cosigning", "servers")
 RESULTS = Path("benchmarks/results/latest.json")
 
 
@@ -41,6 +41,8 @@ def _measure(name: str, scratch: Path) -> list[Figure]:
         return bulk.measure(scratch)
     if name == "servers":
         return servers.measure(scratch)
+    if name == "cosigning":
+        return cosigning.measure(scratch)
     with served(scratch / "data") as running:
         if name == "upload":
             return upload.measure(running, scratch)

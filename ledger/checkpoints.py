@@ -62,7 +62,12 @@ def parse_any_checkpoint(data: bytes) -> SignedCheckpoint:
     the root of the empty tree is the caller's to check: a witness answers it differently.
     """
     note = parse_note(data)
-    lines = note.text.split("\n")
+    return SignedCheckpoint(checkpoint_of(note.text), note)
+
+
+def checkpoint_of(text: str) -> Checkpoint:
+    """The checkpoint that a note text says, extension lines and all: `CheckpointMalformed`."""
+    lines = text.split("\n")
     if len(lines) < 4 or not all(lines[:-1]):
         raise CheckpointMalformed(reason="three lines: origin, size, root")
     origin, size, encoded, *more = lines
@@ -71,7 +76,7 @@ def parse_any_checkpoint(data: bytes) -> SignedCheckpoint:
         raise CheckpointMalformed(reason="the root is not 32 bytes in base64")
     if not is_decimal(size):
         raise CheckpointMalformed(reason="the size is not a decimal number below 2^63")
-    return SignedCheckpoint(Checkpoint(origin, int(size), root, "\n".join(more)), note)
+    return Checkpoint(origin, int(size), root, "\n".join(more))
 
 
 def is_decimal(text: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 
-from ledger.checkpoints import Checkpoint
+from ledger.checkpoints import Checkpoint, checkpoint_of
 from ledger.cosignatures import ed25519_message, mldsa44_message
 from ledger.errors import KeyFileUnsafe, KeyMalformed, LogExists
 from ledger.notes import SignatureType, VerifierKey, decode_base64
@@ -66,7 +66,7 @@ class Ed25519Cosigner:
 
 
 class MLDSA44Cosigner:
-    """Cosigns with an ML-DSA-44 key in memory, type 0x06 (a `Cosigner`).
+    """Signs with an ML-DSA-44 key in memory, type 0x06 (a `Cosigner`, and a `NoteSigner`).
 
     Signatures are randomised: the same checkpoint gives other bytes each time.
     """
@@ -84,6 +84,13 @@ class MLDSA44Cosigner:
         message = mldsa44_message(self._key.name, checkpoint, time)
         return time.to_bytes(8, "big") + self._private.sign(message)
 
+    def sign(self, text: str) -> bytes:
+        """As the log itself, beside Ed25519: time 0, a log says nothing about when.
+
+        `text` is a checkpoint's: this type of key signs nothing else (`CheckpointMalformed`).
+        """
+        return self.cosign(checkpoint_of(text), 0)
+
 
 KeyHolder: TypeAlias = Ed25519Signer | Ed25519Cosigner | MLDSA44Cosigner
 _MAKERS: Mapping[SignatureType, Callable[[str, bytes], KeyHolder]] = {
@@ -97,6 +104,13 @@ def create_key_file(path: Path, name: str) -> Ed25519Signer:
     """Make a fresh Ed25519 key of a log: see `create_typed_key_file`."""
     signer = create_typed_key_file(path, name, SignatureType.ED25519)
     assert isinstance(signer, Ed25519Signer)  # noqa: S101 - for the type checker
+    return signer
+
+
+def create_mldsa44_key_file(path: Path, name: str) -> MLDSA44Cosigner:
+    """Make a fresh ML-DSA-44 key: see `create_typed_key_file`."""
+    signer = create_typed_key_file(path, name, SignatureType.COSIGNATURE_MLDSA44)
+    assert isinstance(signer, MLDSA44Cosigner)  # noqa: S101 - for the type checker
     return signer
 
 
@@ -134,6 +148,14 @@ def open_key_file(path: Path) -> Ed25519Signer:
     """Read the Ed25519 key of a log: see `open_typed_key_file`; another kind is damage."""
     signer = open_typed_key_file(path)
     if not isinstance(signer, Ed25519Signer):
+        raise KeyFileUnsafe(path=path.name, reason="damaged")
+    return signer
+
+
+def open_mldsa44_key_file(path: Path) -> MLDSA44Cosigner:
+    """Read an ML-DSA-44 key: see `open_typed_key_file`; another kind is damage."""
+    signer = open_typed_key_file(path)
+    if not isinstance(signer, MLDSA44Cosigner):
         raise KeyFileUnsafe(path=path.name, reason="damaged")
     return signer
 

@@ -73,6 +73,11 @@ class CheckpointEvidence:
     cosignatures: Mapping[str, VerifiedSignature] = field(default_factory=dict)
     unknown_signatures: int = 0
 
+    @property
+    def post_quantum(self) -> bool:
+        """Whether the log's own signature holds that a quantum computer cannot forge."""
+        return any(key.type is SignatureType.COSIGNATURE_MLDSA44 for key in self.log_keys)
+
 
 def evaluate(policy: Policy, signed: SignedCheckpoint) -> CheckpointEvidence:
     """Verify a checkpoint under a policy.

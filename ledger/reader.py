@@ -69,9 +69,11 @@ class LogReader:
     (`advance`) or read from the store (`refresh`), its signature verified.
     """
 
-    def __init__(self, tiles: TileStore, shard: str, key: VerifierKey) -> None:
+    def __init__(self, tiles: TileStore, shard: str, key: VerifierKey, *more: VerifierKey) -> None:
+        """`more`: the log's other keys. Each of its keys signs every checkpoint."""
         self.shard = shard
         self.key = key
+        self._keys = {key, *more}
         self._tiles = tiles
         self._head: SignedCheckpoint | None = None
         self._changed = threading.Condition()
@@ -99,14 +101,18 @@ class LogReader:
         return signed
 
     def verify(self, signed: SignedCheckpoint) -> None:
-        """The log's own key signed it, under its origin."""
-        if not verify_signatures(signed, [self.key]) or signed.checkpoint.origin != self.key.name:
+        """Each of the log's keys signed it, under its origin."""
+        verified = {one.key for one in verify_signatures(signed, self._keys)}
+        if verified != self._keys or signed.checkpoint.origin != self.key.name:
             raise LogNotTrusted()
 
     def advance(self, signed: SignedCheckpoint) -> None:
-        """Take a newer checkpoint and wake those who wait for it. Never goes back."""
+        """Take a newer checkpoint, or more signatures of the newest, and wake those who wait.
+
+        Never goes back.
+        """
         with self._changed:
-            if self._head is None or self._head.checkpoint.size < signed.checkpoint.size:
+            if self._head is None or _standing(self._head) < _standing(signed):
                 self._head = signed
                 self._changed.notify_all()
 
@@ -155,12 +161,12 @@ class LogReader:
             raise NotYetLogged()
         return tree_root(self.nodes(published), size)
 
-    def inclusion(self, index: int) -> Inclusion:
-        """The audit path of `index` under the published checkpoint.
+    def inclusion(self, index: int, under: SignedCheckpoint | None = None) -> Inclusion:
+        """The audit path of `index` under the published checkpoint, or an earlier one.
 
         `NotYetLogged` at or past its size; `TileMissing` or `TileCorrupt`.
         """
-        signed = self.published()
+        signed = under or self.published()
         head = signed.checkpoint
         if index >= head.size:
             raise NotYetLogged()
@@ -256,3 +262,7 @@ class LogReader:
         """The consistency proof from `old`: one base64 hash a line, then the checkpoint."""
         lines = hash_lines(self.consistency(old))
         return "".join(f"{line}\n" for line in lines) + "\n" + self.checkpoint_text()
+
+
+def _standing(signed: SignedCheckpoint) -> tuple[int, int]:
+    return signed.checkpoint.size, len(signed.note.signatures)

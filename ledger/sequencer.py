@@ -73,6 +73,8 @@ class Sequencer:
         self._head: Head | None = None
         self._tail = Tail(0)
         self._failure: BaseException | None = None
+        self.vouch: Callable[[SignedCheckpoint | None], None] = _nobody_asked
+        """Asked with the database's head before this process signs; what it raises stops it."""
 
     @property
     def failure(self) -> BaseException | None:
@@ -119,6 +121,18 @@ class Sequencer:
                 self._reader.wake()
                 raise
 
+    def republish(self, signed: SignedCheckpoint) -> bool:
+        """Publish the head once more, with cosignatures; False if it no longer is the head."""
+        with self._mutex:
+            head = self._head
+            if self._failure is not None or head is None:
+                return False
+            if signed.checkpoint != Checkpoint(head.origin, head.size, head.root):
+                return False
+            self._tiles.publish(signed.encode())
+            self._reader.advance(signed)
+            return True
+
     # --- Recovery ---
 
     def _recover(self, at: datetime) -> int:
@@ -132,6 +146,7 @@ class Sequencer:
         self._tail = tail_of(head.size, self._tiles.get_many(edge(head.size)))
         if self._tail.root != head.root:
             raise LogDiverged(reason="the tiles do not give the database's root")
+        self.vouch(self._own_checkpoint(head))
         self._head = self._database.write(lambda tx: heads.take_over(tx, at, head))
         if head.size:
             self._remember(head.checkpoint)
@@ -141,13 +156,16 @@ class Sequencer:
         return self._round(at) if head.staged_size > head.size else 0
 
     def _check_keys(self, head: Head, opened: bytes | None) -> None:
-        """The first leaf of the shard names the key that may sign it; each is named after it."""
+        """The first leaf of the shard names the keys that may sign it; each is named after it."""
         if any(signer.key.name != head.origin for signer in self._signers):
             raise KeyMismatch()
         leaf = None if opened is None else parse_leaf(opened)
         if not isinstance(leaf, PublicLeaf) or leaf.kind != OPENED:
             raise LogDiverged(reason="the shard's first entry is not its opening")
+        named = {leaf.body.get("vkey"), leaf.body.get("mldsa44_vkey")}
         if leaf.body.get("vkey") != self._reader.key.text:
+            raise KeyMismatch()
+        if any(signer.key.text not in named for signer in self._signers):
             raise KeyMismatch()
 
     def _compare_with_published(self, head: Head) -> bool:
@@ -269,6 +287,10 @@ class Sequencer:
     def _publish(self, checkpoint: bytes) -> None:
         self._tiles.publish(checkpoint)
         self._reader.advance(parse_checkpoint(checkpoint))
+
+
+def _nobody_asked(signed: SignedCheckpoint | None) -> None:
+    """No witness is configured."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -23,6 +23,8 @@ from ledger.errors import (
     LogDiverged,
     LogExists,
     LogMissing,
+    LogNotTrusted,
+    NotYetLogged,
     OriginInvalid,
     PublicEntry,
     ReceiptElsewhere,
@@ -30,11 +32,17 @@ from ledger.errors import (
 from ledger.follower import Follower
 from ledger.high_water import HeadMemory
 from ledger.journal import Journal
-from ledger.keys import create_key_file, open_key_file
+from ledger.keys import (
+    create_key_file,
+    create_mldsa44_key_file,
+    open_key_file,
+    open_mldsa44_key_file,
+)
 from ledger.leaves import OPENED, blinded_leaf
 from ledger.lock import SequencerLock, lock_of
 from ledger.merkle import leaf_hash
 from ledger.notes import NoteSigner, is_key_name
+from ledger.policy import Policy
 from ledger.reader import LogReader
 from ledger.receipts import build_receipt, parse_receipt
 from ledger.records import OpenedRecord, Records
@@ -42,6 +50,7 @@ from ledger.sequencer import Sequencer, reason_of
 from ledger.stops import Stops
 from ledger.tables import ledger_entries
 from ledger.tilestore import FolderShards, Shards, TileStore
+from ledger.witness.cosigning import Cosigning, quorum_met
 from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
 from storage.errors import StoreAway, StoreMissing
@@ -82,8 +91,9 @@ class Ledger:
         self.tiles = tiles
         self.shard = shard
         self.key = signers[0].key
+        self.keys = tuple(signer.key for signer in signers)
         self.clock = clock
-        self.reader = LogReader(tiles, shard, self.key)
+        self.reader = LogReader(tiles, shard, *self.keys)
         self.stops = Stops(stops, vault)
         self.records = Records(vault, self.reader, self.stops)
         self.sequencer = Sequencer(
@@ -98,6 +108,8 @@ class Ledger:
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self._follower = Follower(self.reader, lambda: self.leading)
         self.journal = Journal(vault, wake=self._worker.wake)
+        self.cosigning: Cosigning | None = None
+        self._hold_back = False
 
     # --- Birth and opening ---
 
@@ -114,10 +126,10 @@ class Ledger:
         shards: Shards | None = None,
         stops: ObjectStore | None = None,
     ) -> "Ledger":
-        """Bring a log into being: key, place, head, first leaf, first checkpoint.
+        """Bring a log into being: keys, place, head, first leaf, first checkpoint.
 
         The origin is `name/shard`. The first leaf is public, `shard.opened`,
-        with the origin and the verifier key. `shards` and `stops`: where its
+        with the origin and both verifier keys. `shards` and `stops`: where its
         tiles and the notes of stops lie, by default in `directory`. The only way
         a log is born; `LogExists` if any part of it is there. Not started on
         return.
@@ -130,7 +142,10 @@ class Ledger:
         with database.read() as tx:
             if heads.newest_shard(tx) is not None:
                 raise LogExists()
-        signer = create_key_file(key_path(directory, shard), origin)
+        signers: list[NoteSigner] = [
+            create_key_file(key_path(directory, shard), origin),
+            create_mldsa44_key_file(mldsa44_key_path(directory, shard), origin),
+        ]
         shards = shards or FolderShards(log_path(directory))
         tiles = shards.create(shard)
         ledger = cls(
@@ -138,7 +153,7 @@ class Ledger:
             vault=vault,
             tiles=tiles,
             stops=stops or stops_store(directory),
-            signers=[signer],
+            signers=signers,
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
@@ -147,9 +162,9 @@ class Ledger:
 
         def open_shard(tx: WriteTx) -> None:
             heads.create(tx, at, shard, origin)
-            ledger.journal.publish(
-                tx, at, OPENED, {"origin": origin, "shard": shard, "vkey": signer.key.text}
-            )
+            body = {"origin": origin, "shard": shard}
+            body |= {"vkey": signers[0].key.text, "mldsa44_vkey": signers[1].key.text}
+            ledger.journal.publish(tx, at, OPENED, body)
 
         database.write(open_shard)
         ledger.sequence(at)
@@ -186,7 +201,7 @@ class Ledger:
             keys = list((directory / "keys").glob("log-*.key"))
             raise KeyWithoutDatabase() if keys else LogMissing()
         try:
-            signer = open_key_file(key_path(directory, shard))
+            signers = open_signers(directory, shard)
         except FileNotFoundError:
             raise DatabaseWithoutKey() from None
         tiles = (shards or FolderShards(log_path(directory))).open(shard)
@@ -195,7 +210,7 @@ class Ledger:
             vault=vault,
             tiles=tiles,
             stops=stops or stops_store(directory),
-            signers=[signer],
+            signers=signers,
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
@@ -205,25 +220,46 @@ class Ledger:
 
     # --- Sequencing ---
 
+    def use_witnesses(self, policy: Policy, *, seconds: float, hold_back: bool) -> None:
+        """Ask the witnesses of a policy that trusts this log; once, before `start`.
+
+        Before the first signature their heads are compared with ours; afterwards each
+        published checkpoint is cosigned, each witness having `seconds` to answer. While
+        the quorum is unmet receipts carry what there is, or, with `hold_back`, there are
+        none yet (`NotYetLogged`). `LogNotTrusted` if the policy does not list this log.
+        """
+        if all(log.key != self.key for log in policy.logs):
+            raise LogNotTrusted()
+        self.cosigning = Cosigning(policy, self.reader, self.sequencer.republish, seconds)
+        self.sequencer.vouch = self.cosigning.compare
+        self._hold_back = hold_back
+
     def start(self) -> None:
         """Compare, recover, and sequence in the background. Raises what recovery raises."""
         self._worker.start()
-        self._follower.start()
+        self._begin_beside()
 
     def stand_by(self) -> None:
         """Sequence in the background as soon as no other process does, taking over when
         it ends. Raises nothing: what recovery raises is the sequencer's `failure`."""
         self._worker.stand_by()
-        self._follower.start()
+        self._begin_beside()
 
     def follow(self) -> None:
         """Only keep up with what another process publishes."""
         self._follower.start()
 
+    def _begin_beside(self) -> None:
+        self._follower.start()
+        if self.cosigning is not None:
+            self.cosigning.start()
+
     def stop(self) -> None:
         """Publish what waits and stop the background threads, if there are any."""
         self._follower.stop()
         self._worker.stop()
+        if self.cosigning is not None:
+            self.cosigning.stop()
         self.reader.wake()
 
     def sequence(self, at: datetime) -> int:
@@ -263,8 +299,11 @@ class Ledger:
         return self.key.text
 
     def policy_text(self) -> str:
-        """A tlog-policy that trusts this log alone, without witnesses."""
-        return f"log {self.vkey}\nquorum none\n"
+        """A tlog-policy that trusts this log alone, without witnesses.
+
+        It lists all of the log's keys, so that what each one signed is verified and reported.
+        """
+        return "".join(f"log {key.text}\n" for key in self.keys) + "quorum none\n"
 
     def signed_checkpoint(self) -> SignedCheckpoint:
         """The newest published checkpoint, verified."""
@@ -283,8 +322,9 @@ class Ledger:
         record = self.records.open(tx, entry_id)
         if not record.salt:
             raise PublicEntry()
-        proof = self.records.prove(record).proof()
-        anchors = self.anchors_of(tx, proof.index)
+        index = self.records.prove(record).index
+        proof = self.reader.inclusion(index, self.checkpoint_for(index)).proof()
+        anchors = self.anchors_of(tx, index)
         return build_receipt(record.canonical, record.salt, proof, anchors)
 
     def anchors_of(self, tx: ReadTx, index: int) -> list[dict[str, JsonValue]]:
@@ -311,9 +351,26 @@ class Ledger:
             raise CommitmentMismatch()
         if old.proof.checkpoint.checkpoint.origin != self.origin:
             raise ReceiptElsewhere()
-        proof = self.reader.inclusion(old.proof.index).proof()
+        index = old.proof.index
+        proof = self.reader.inclusion(index, self.checkpoint_for(index)).proof()
         proof.verify_leaf(leaf_hash(old.entry))
-        return build_receipt(canonical, old.salt, proof, self.anchors_of(tx, proof.index))
+        return build_receipt(canonical, old.salt, proof, self.anchors_of(tx, index))
+
+    def checkpoint_for(self, index: int) -> SignedCheckpoint:
+        """The checkpoint on which evidence about the entries up to `index` stands.
+
+        The newest that met the quorum of witnesses, if there are any and it covers them;
+        otherwise the published one, or `NotYetLogged` when evidence is held back.
+        """
+        published = self.signed_checkpoint()
+        if self.cosigning is None:
+            return published
+        witnessed = self.cosigning.newest
+        if witnessed is not None and index < witnessed.checkpoint.size:
+            return witnessed
+        if self._hold_back and not quorum_met(self.cosigning.policy, published):
+            raise NotYetLogged()
+        return published
 
     def wait_for(self, entry_id: str, seconds: float) -> bool:
         """Wait until the entry's checkpoint is published: True, or False after `seconds`.
@@ -387,7 +444,27 @@ def stops_store(directory: Path) -> FilesystemStore:
 
 
 def key_path(directory: Path, shard: str) -> Path:
-    return directory / "keys" / f"log-{shard}.key"
+    return signer_paths(directory / "keys", shard)[0]
+
+
+def open_signers(directory: Path, shard: str) -> list[NoteSigner]:
+    """The log's own keys, Ed25519 first. `FileNotFoundError`, `KeyFileUnsafe`."""
+    return signers_in(directory / "keys", shard)
+
+
+def signers_in(keys: Path, shard: str) -> list[NoteSigner]:
+    """`open_signers` from a folder of keys."""
+    classical, post_quantum = signer_paths(keys, shard)
+    return [open_key_file(classical), open_mldsa44_key_file(post_quantum)]
+
+
+def signer_paths(keys: Path, shard: str) -> tuple[Path, Path]:
+    """The files of the log's own keys in a folder `keys`, Ed25519 first."""
+    return keys / f"log-{shard}.key", keys / f"log-{shard}.mldsa44.key"
+
+
+def mldsa44_key_path(directory: Path, shard: str) -> Path:
+    return signer_paths(directory / "keys", shard)[1]
 
 
 def lock_path(directory: Path, shard: str) -> Path:

@@ -10,6 +10,7 @@ from kernel.clock import Clock
 from ledger.errors import SequencerBusy, SequencerLost
 from ledger.lock import SequencerLock
 from ledger.sequencer import MAX_BATCH, Sequencer, reason_of
+from ledger.witness.errors import WitnessesUnreachable
 from storage.errors import (
     DatabaseBusy,
     DatabaseUnavailable,
@@ -22,7 +23,14 @@ INTERVAL = 0.1  # seconds between the starts of two rounds
 LOOK_AGAIN = 0.1  # seconds after which entries of other processes are looked for
 STAND_BY = 1.0  # seconds between two tries to take over
 # What passes by itself: afterwards the sequencer starts anew and recovers.
-_PASSING = (DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, StorageFull, StoreAway)
+_PASSING = (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    StorageFull,
+    StoreAway,
+    WitnessesUnreachable,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +72,14 @@ class Worker:
         self._woken.set()
 
     def start(self) -> None:
-        """Take the lock, recover, and run. Raises what those raise."""
-        self._lead()
+        """Take the lock, recover, and run. Raises what those raise.
+
+        When no witness can be reached it runs all the same, signs nothing, and asks again.
+        """
+        try:
+            self._lead()
+        except WitnessesUnreachable as error:
+            _log.warning("the log is not written yet: %s", error.code)
         self._begin()
 
     def stand_by(self) -> None:

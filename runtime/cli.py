@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from kernel.errors import CodedError
-from runtime.cli_evidence import anchor_app, receipt_app, split_view, witness_app
+from runtime.cli_evidence import anchor_app, monitor, receipt_app, split_view, witness_app
 from runtime.cli_options import Config, Data, Host, Json
 
 app = App(
@@ -29,6 +29,7 @@ app.command(keys_app)
 app.command(receipt_app)
 app.command(anchor_app)
 app.command(witness_app)
+app.command(monitor)
 app.command(split_view, name="split-view")
 
 

@@ -91,6 +91,29 @@ def witness_serve(
     return serve_witness(config)
 
 
+def monitor(
+    url: Annotated[str, Parameter(help="日志网址 / Where the log is served.")],
+    /,
+    *,
+    policy: Annotated[Path, Parameter(name="--policy", help="信任策略 / Your trust policy.")],
+    state: Annotated[Path, Parameter(name="--state", help="监测状态目录 / Folder to remember in.")],
+    stall: Annotated[
+        float, Parameter(name="--stall", help="多少秒无新增即为停滞 / Seconds without growth.")
+    ] = 86_400,
+    every: Annotated[
+        float | None, Parameter(name="--every", help="每隔多少秒再看 / Look again after seconds.")
+    ] = None,
+    metrics: Annotated[
+        Path | None, Parameter(name="--metrics", help="Prometheus 文本文件 / Text file to write.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """监测任一日志 / Watch any C2SP log. 0 fine, 1 wrong, 2 unusable, 3 not read, 4 late."""
+    from runtime.commands.monitor import monitor as run
+
+    return run(url, policy, state, stall=stall, every=every, metrics=metrics, as_json=json)
+
+
 def split_view(
     proof: Annotated[Path, Parameter(help="证明文件 / Proof that a witness or monitor wrote.")],
     /,

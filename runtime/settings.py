@@ -84,6 +84,17 @@ class Settings(BaseSettings):
     queue_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     """等待写入日志的条目达到此数时，写请求答 503。
     With this many entries waiting for the log, writes are answered 503."""
+    witness_policy: str | None = None
+    """信任策略文件（tlog-policy），列出本日志和各见证及其网址；不设则没有见证。
+    Trust policy (tlog-policy) that lists this log, the witnesses and their URLs; without it there
+    are no witnesses."""
+    witness_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """一个见证须在此时间内答复，秒。
+    How long one witness may take to answer, in seconds."""
+    witness_unmet: Literal["pending", "hold"] = "pending"
+    """见证人数不足时：pending 照常发放存证凭证，日后补全；hold 暂不发放。
+    While the quorum of witnesses is unmet: pending serves receipts as they are, hold keeps them
+    back."""
     log_late_seconds: Annotated[float, Field(gt=0, le=86_400)] = 30.0
     """条目等待写入日志超过此时间，即为未就绪，秒。
     An entry that waits longer than this for the log makes the service not ready, in seconds."""

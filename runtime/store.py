@@ -21,9 +21,16 @@ from archive.package import clear_unfinished
 from archive.records import forget_stale
 from archive.room import ArchiveRoom
 from kernel.clock import Clock, SystemClock, time_text
-from ledger.errors import HighWaterExists, LogMissing, SequencerBusy
+from ledger.errors import (
+    HighWaterExists,
+    LogMissing,
+    LogNotTrusted,
+    PolicyMalformed,
+    SequencerBusy,
+)
 from ledger.heads import newest_shard
 from ledger.high_water import HighWaterFile
+from ledger.policy import parse_policy
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
 from license_service.licenses import Licenses
@@ -43,7 +50,13 @@ from portal.state import CheckpointState, StoreState
 from runtime.canary import Canary
 from runtime.counts import KeptCounts
 from runtime.disk import Reserve
-from runtime.errors import ClockBehind, RestoreUnfinished, StoreExists, StoreMissing
+from runtime.errors import (
+    ClockBehind,
+    RestoreUnfinished,
+    SettingInvalid,
+    StoreExists,
+    StoreMissing,
+)
 from runtime.evidence import Evidence
 from runtime.metrics import Metrics
 from runtime.observing import Observing
@@ -51,7 +64,7 @@ from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings, ope
 from runtime.queue_state import queue_state, signed_at
 from runtime.rooms import ALL, Room
 from runtime.scrub.progress import load
-from runtime.settings import Settings, data_path, read_settings
+from runtime.settings import Settings, data_path, read_settings, variable
 from runtime.timed_objects import TimedObjects
 from runtime.tracing import open_tracing
 from runtime.unexpected import describe
@@ -102,6 +115,8 @@ class Store:
             stops=place.stops,
             memory=head_memory(settings),
         )
+        if settings.witness_policy is not None:
+            use_witnesses(self.ledger, settings, settings.witness_policy)
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
         self.credentials = Credentials()
@@ -312,6 +327,22 @@ class Store:
                 log.error("sweep_failed", extra={"error": describe(error)})
             if self._stopping.wait(timeout=LOCK_SECONDS):
                 return
+
+
+def use_witnesses(ledger: Ledger, settings: Settings, policy: str) -> None:
+    """Have the ledger ask the witnesses of the policy file; `SettingInvalid` if it cannot serve."""
+    try:
+        parsed = parse_policy(Path(policy).expanduser().read_bytes())
+        ledger.use_witnesses(
+            parsed, seconds=settings.witness_seconds, hold_back=settings.witness_unmet == "hold"
+        )
+    except OSError:
+        rule = ("不能读取该文件", "the file cannot be read")
+    except (PolicyMalformed, LogNotTrusted) as error:
+        rule = (error.message_zh(), error.message_en())
+    else:
+        return
+    raise SettingInvalid(name=variable("witness_policy"), rule=rule[0], rule_en=rule[1])
 
 
 def database_place(data: Path, settings: Settings) -> Path | URL:

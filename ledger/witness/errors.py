@@ -31,3 +31,27 @@ class WitnessBusy(Unavailable):
     code = "witness_busy"
     zh = "另一见证进程正在使用该状态目录"
     en = "another witness process uses this state folder"
+
+
+class WitnessUnavailable(Unavailable):
+    code = "witness_unavailable"
+    zh = "见证 {url} 未给出可用的联署：{reason}"
+    en = "the witness {url} gave no usable cosignature: {reason}"
+
+
+class WitnessesUnreachable(Unavailable):
+    code = "witnesses_unreachable"
+    zh = "没有见证可达，暂不签署检查点；照常受理，恢复后自动补全"
+    en = "no witness can be reached: work is accepted, nothing is signed until one answers"
+
+
+class WitnessAhead(Unavailable):
+    code = "witness_ahead"
+    zh = "见证 {url} 已联署更大的日志（{size}）"
+    en = "the witness {url} has cosigned a larger log (size {size})"
+
+
+class WitnessSawAnother(Unavailable):
+    code = "witness_saw_another"
+    zh = "见证 {url} 联署过另一棵树，与本日志矛盾"
+    en = "the witness {url} has cosigned another tree, which contradicts this log"

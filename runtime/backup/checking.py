@@ -1,6 +1,6 @@
 """`mianjiao backup --check`: every byte of a backup against its manifest, without keys."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,11 +32,11 @@ def check_backup(folder: Path, tell: Tell) -> tuple[Manifest, list[str]]:
     """
     manifest = read_manifest(folder)
     problems = [f"objects/{key}: damaged when the backup was made" for key in manifest.damaged]
-    key = VerifierKey.parse(manifest.vkey)
+    keys = [VerifierKey.parse(one) for one in manifest.vkeys]
     rows = _rows(folder, manifest)
     problems += rows or _objects(folder, manifest, tell)
     for tree in manifest.log:
-        problems += _log(folder, manifest, tree, key, tell)
+        problems += _log(folder, manifest, tree, keys, tell)
     return manifest, problems
 
 
@@ -86,11 +86,13 @@ def _objects(folder: Path, manifest: Manifest, tell: Tell) -> list[str]:
     return problems
 
 
-def _log(folder: Path, manifest: Manifest, tree: Tree, key: VerifierKey, tell: Tell) -> list[str]:
+def _log(
+    folder: Path, manifest: Manifest, tree: Tree, keys: Sequence[VerifierKey], tell: Tell
+) -> list[str]:
     where = f"log/{tree.shard}"
     try:
         tiles = FilesystemTiles(folder / LOG / tree.shard)
-        reader = LogReader(tiles, tree.shard, key)
+        reader = LogReader(tiles, tree.shard, *keys)
         signed = check_log(reader, tiles, lambda done, total: tell("log", done, total))
         if signed.checkpoint.size < tree.size or reader.root(tree.size).hex() != tree.root:
             raise LogDiverged(reason="not the tree of the manifest")

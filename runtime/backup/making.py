@@ -47,7 +47,7 @@ def make_backup(store: Store, folder: Path, tell: Tell) -> Manifest:
     with writing(folder):
         if (folder / MANIFEST).exists():
             before = read_manifest(folder)
-            if (before.origin, before.vkey) != (store.ledger.origin, store.ledger.vkey):
+            if (before.origin, before.vkeys) != (store.ledger.origin, _vkeys(store)):
                 raise BackupOfAnother(path=str(folder), origin=before.origin)
         for _ in range(_TIMES):
             manifest = _attempt(store, folder, tell)
@@ -79,7 +79,7 @@ def _attempt(store: Store, folder: Path, tell: Tell) -> Manifest | None:
         made_at=time_text(at),
         schema=HEAD,
         origin=store.ledger.origin,
-        vkey=store.ledger.vkey,
+        vkeys=_vkeys(store),
         head=Tree(head.shard, head.size, head.root.hex()),
         log=(Tree(head.shard, signed.checkpoint.size, signed.checkpoint.root.hex()),),
         rows_file=name,
@@ -168,6 +168,10 @@ def _tidy(folder: Path, target: FilesystemStore, rows: str, kept: set[str]) -> N
     for key, _ in target.keys():  # noqa: SIM118 - no mapping
         if key not in kept:
             target.delete(key)
+
+
+def _vkeys(store: Store) -> tuple[str, ...]:
+    return tuple(key.text for key in store.ledger.keys)
 
 
 def _rows_size(store: Store) -> int:

@@ -24,6 +24,7 @@ class Tree:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """`head`: the tree that the rows know; `log`: the trees that lie in `log/`, at least as new.
+    `vkeys`: the log's own keys.
 
     `key_epochs`: oldest and newest epoch that wraps a key of these rows; None without any.
     `damaged`: keys of objects that were missing or damaged in the store already.
@@ -32,7 +33,7 @@ class Manifest:
     made_at: str
     schema: str
     origin: str
-    vkey: str
+    vkeys: tuple[str, ...]
     head: Tree
     log: tuple[Tree, ...]
     rows_file: str
@@ -63,6 +64,7 @@ def parse_manifest(data: bytes) -> Manifest:
         content["head"] = Tree(**content["head"])
         content["log"] = tuple(Tree(**one) for one in content["log"])
         content["damaged"] = tuple(content["damaged"])
+        content["vkeys"] = tuple(content["vkeys"])
         epochs = content["key_epochs"]
         content["key_epochs"] = None if epochs is None else (epochs[0], epochs[1])
         return Manifest(**content)

@@ -19,11 +19,10 @@ from kernel.principals import Principal, Role
 from ledger.adoption import Adopted, adopt
 from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
 from ledger.errors import HighWaterMissing, LogMissing
-from ledger.keys import open_key_file
 from ledger.mirror import check_log, copy_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
-from ledger.service import STOPS, key_path
+from ledger.service import STOPS, signer_paths, signers_in
 from ledger.tilestore import FilesystemTiles, Shards, TileStore
 from materials_api.adoption import follow_log
 from materials_api.restored import honour
@@ -181,13 +180,13 @@ def _check_keys(keys: Path, manifest: Manifest) -> None:
         vault = FileKeyVault.open(keys / VAULT)
     except (VaultMissing, VaultInvalid) as error:
         raise RestoreKeysWrong(path=str(keys), reason=error.message_en()) from error
-    name = key_path(Path(), manifest.head.shard).name
     try:
-        signer = open_key_file(keys / name)
-    except FileNotFoundError:
+        signers = signers_in(keys, manifest.head.shard)
+    except FileNotFoundError as error:
+        name = Path(str(error.filename)).name
         raise RestoreKeysWrong(path=str(keys), reason=f"{name} is missing") from None
-    if signer.key.text != manifest.vkey:
-        raise RestoreKeysWrong(path=str(keys), reason=f"{name} is another log's key")
+    if tuple(signer.key.text for signer in signers) != manifest.vkeys:
+        raise RestoreKeysWrong(path=str(keys), reason="its log-*.key are another log's")
     epochs = manifest.key_epochs
     if epochs is not None:
         if epochs[0] < vault.oldest_epoch:
@@ -204,22 +203,22 @@ def _newest(
     """The newest log at hand, verified whole: its signature, entries, tiles, and that the
     backup's tree and the remembered one are prefixes of it. `place`: a bucket, in which
     the newest log still lies if only the rows were lost."""
-    key = VerifierKey.parse(manifest.vkey)
+    keys = [VerifierKey.parse(one) for one in manifest.vkeys]
     shard = manifest.head.shard
     memory = head_memory(settings)
     found: list[tuple[LogReader, SignedCheckpoint]] = []
     own = None if place is None else _published(place.shards, shard)
     if own is not None:
-        found.append(_verified(own, shard, key, tell))
+        found.append(_verified(own, shard, keys, tell))
     elif memory is None and sources.newest_log is None and not sources.is_newest:
         raise NewestLogUnknown()
     if sources.newest_log is not None:
         inner = sources.newest_log / shard
         folder = inner if inner.is_dir() else sources.newest_log
-        found.append(_verified(FilesystemTiles(folder), shard, key, tell))
+        found.append(_verified(FilesystemTiles(folder), shard, keys, tell))
     try:
         tiles = FilesystemTiles(sources.backup / LOG / shard)
-        found.append(_verified(tiles, shard, key, tell))
+        found.append(_verified(tiles, shard, keys, tell))
     except CodedError:
         if not found:  # another one, verified whole, takes its place
             raise
@@ -254,9 +253,9 @@ def _published(shards: Shards, shard: str) -> TileStore | None:
 
 
 def _verified(
-    tiles: TileStore, shard: str, key: VerifierKey, tell: Tell
+    tiles: TileStore, shard: str, keys: Sequence[VerifierKey], tell: Tell
 ) -> tuple[LogReader, SignedCheckpoint]:
-    reader = LogReader(tiles, shard, key)
+    reader = LogReader(tiles, shard, *keys)
     return reader, check_log(reader, tiles, lambda done, total: tell("verify", done, total))
 
 
@@ -308,8 +307,8 @@ def _empty(database: Database, *, clear: bool) -> None:
 
 def _copy_keys(source: Path, target: Path, manifest: Manifest) -> None:
     target.mkdir(mode=0o700, exist_ok=True)
-    for name in (VAULT, key_path(Path(), manifest.head.shard).name):
-        put_file(target / name, (source / name).read_bytes())
+    for path in (source / VAULT, *signer_paths(source, manifest.head.shard)):
+        put_file(target / path.name, path.read_bytes())
 
 
 def _copy_objects(

@@ -75,6 +75,7 @@ def _evidence(evidence: Evidence) -> dict[str, object]:
         "size": evidence.size,
         "root": base64.b64encode(evidence.root).decode(),
         "trust": "operator-only" if evidence.operator_only else "quorum",
+        "post_quantum": evidence.checkpoint.post_quantum,
         "log_keys": [key.text for key in evidence.checkpoint.log_keys],
         "witnesses": [
             {"name": name, "time": signature.time}
@@ -226,6 +227,11 @@ def _logged(evidence: Evidence) -> tuple[str, str]:
 
 
 def _witnessed(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    if evidence.checkpoint.post_quantum:
+        yield (
+            "日志另有抗量子签名（ML-DSA-44），亦成立",
+            "the log's post-quantum signature (ML-DSA-44) holds too",
+        )
     names = sorted(evidence.checkpoint.cosignatures)
     if names:
         shown = ", ".join(_clean(name.encode("latin-1").decode("utf-8", "replace"))

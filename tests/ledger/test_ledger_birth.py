@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ledger.checkpoints import Checkpoint, sign_checkpoint
+from ledger.cosignatures import verify_signatures
 from ledger.errors import (
     CheckpointNotMonotone,
     DatabaseWithoutKey,
@@ -22,7 +23,7 @@ from ledger.errors import (
 from ledger.fsck import fsck
 from ledger.keys import Ed25519Signer, create_key_file, open_key_file
 from ledger.sequencer import Sequencer
-from ledger.service import Ledger, key_path
+from ledger.service import Ledger, key_path, mldsa44_key_path
 from ledger.tables import ledger_heads
 from ledger.tiles import TilePath
 from ledger.tilestore import FilesystemTiles
@@ -40,6 +41,11 @@ def test_a_log_is_born_once(store: Any, tmp_path: Path) -> None:
     assert leaf["kind"] == "shard.opened"
     assert leaf["body"]["origin"] == "log.yunjian.example/2026" == store.ledger.origin
     assert leaf["body"]["vkey"] == store.ledger.vkey
+    assert [leaf["body"]["vkey"], leaf["body"]["mldsa44_vkey"]] == [
+        key.text for key in store.ledger.keys
+    ]
+    signed = store.ledger.signed_checkpoint()
+    assert len(verify_signatures(signed, store.ledger.keys)) == 2
     assert store.ledger.checkpoint().size == 1
 
 
@@ -93,7 +99,8 @@ def test_opening_makes_nothing_and_names_what_is_missing(
     )
     with pytest.raises(KeyWithoutDatabase):
         Ledger.open(other.directory, **parts(other))
-    key_path(other.directory, "2026").unlink()
+    for path in (key_path(other.directory, "2026"), mldsa44_key_path(other.directory, "2026")):
+        path.unlink()
     with pytest.raises(LogMissing):
         Ledger.open(other.directory, **parts(other))
 

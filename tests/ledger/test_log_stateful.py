@@ -26,12 +26,11 @@ from hypothesis.stateful import (
 
 from kernel.ids import IdKind, new_id
 from ledger.errors import ErasurePending, NotYetLogged, RecordErased
-from ledger.keys import open_key_file
 from ledger.leaves import PublicLeaf, parse_leaf
 from ledger.lock import FileLock
 from ledger.merkle import leaf_hash, verify_consistency
 from ledger.receipts import Evidence, verify_receipt
-from ledger.service import Ledger, key_path, stops_store
+from ledger.service import Ledger, open_signers, stops_store
 from ledger.tilestore import FilesystemTiles
 
 pytestmark = pytest.mark.both_engines
@@ -125,7 +124,8 @@ class LogMachine(RuleBasedStateMachine):
             stops=stops_store(self.store.directory),
             tiles=faults.FaultyTiles(FilesystemTiles(self.store.log), fault),
             signers=[
-                faults.FaultySigner(open_key_file(key_path(self.store.directory, "2026")), fault)
+                faults.FaultySigner(one, fault)
+                for one in open_signers(self.store.directory, "2026")
             ],
             lock=FileLock(self.store.directory / "sequencer-2026.lock"),
             clock=self.store.clock,

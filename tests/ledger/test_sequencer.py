@@ -24,12 +24,11 @@ from ledger.errors import (
 )
 from ledger.growth import grow
 from ledger.heads import _runs
-from ledger.keys import open_key_file
 from ledger.lock import FileLock
 from ledger.merkle import verify_consistency
 from ledger.receipts import Evidence, verify_receipt
 from ledger.sequencer import Sequencer
-from ledger.service import Ledger, key_path, stops_store
+from ledger.service import Ledger, open_signers, stops_store
 from ledger.tables import ledger_heads
 from ledger.tiles import TilePath
 from ledger.tilestore import FilesystemTiles
@@ -60,7 +59,7 @@ def faulty_ledger(store: Any, fault: Any) -> Any:
         vault=store.vault,
         stops=stops_store(store.directory),
         tiles=faults.FaultyTiles(FilesystemTiles(store.log), fault),
-        signers=[faults.FaultySigner(open_key_file(key_path(store.directory, "2026")), fault)],
+        signers=[faults.FaultySigner(one, fault) for one in open_signers(store.directory, "2026")],
         lock=FileLock(store.directory / "sequencer-2026.lock"),
         clock=store.clock,
         shard="2026",
@@ -143,7 +142,7 @@ def test_a_bit_flipped_by_the_store_is_found_before_signing(
     sequencer = Sequencer(
         database=store.database,
         tiles=Flips(tiles, no_fault),
-        signers=[Counts(open_key_file(key_path(store.directory, "2026")), no_fault)],
+        signers=[Counts(one, no_fault) for one in open_signers(store.directory, "2026")],
         reader=store.ledger.reader,
         stops=store.ledger.stops,
         shard="2026",
@@ -171,7 +170,7 @@ def test_a_wrong_hash_in_memory_is_found_before_signing() -> None:
 
 def test_a_second_sequencer_takes_over_and_the_first_stops(store: Any) -> None:
     store.record_many(5)
-    signers = [open_key_file(key_path(store.directory, "2026"))]
+    signers = open_signers(store.directory, "2026")
 
     def sequencer() -> Sequencer:
         return Sequencer(
@@ -197,7 +196,7 @@ def test_a_second_sequencer_takes_over_and_the_first_stops(store: Any) -> None:
 
 def test_two_sequencers_racing_never_make_two_roots(store: Any) -> None:
     """Without the lock, so that only the compare-and-swap stands between them."""
-    signers = [open_key_file(key_path(store.directory, "2026"))]
+    signers = open_signers(store.directory, "2026")
     tiles = FilesystemTiles(store.log)
     seen: dict[int, bytes] = {}
     mutex = threading.Lock()
@@ -319,15 +318,15 @@ def test_an_older_database_signs_nothing(store: Any, open_store: Callable[..., A
 
 def test_another_history_is_not_continued(store: Any, open_store: Callable[..., Any]) -> None:
     """The published tree is no prefix of the database's: someone else wrote it."""
-    key = open_key_file(key_path(store.directory, "2026"))
+    signers = open_signers(store.directory, "2026")
     store.record_many(3)
     store.sequence()
     for head, error in [
-        (Checkpoint(key.key.name, 4, b"\x01" * 32), LogDiverged),
-        (Checkpoint(key.key.name, 3, b"\x01" * 32), LogDiverged),
-        (Checkpoint(key.key.name, 5, b"\x01" * 32), DatabaseOlderThanLog),
+        (Checkpoint(store.ledger.origin, 4, b"\x01" * 32), LogDiverged),
+        (Checkpoint(store.ledger.origin, 3, b"\x01" * 32), LogDiverged),
+        (Checkpoint(store.ledger.origin, 5, b"\x01" * 32), DatabaseOlderThanLog),
     ]:
-        (store.log / "checkpoint").write_bytes(sign_checkpoint(head, [key]).encode())
+        (store.log / "checkpoint").write_bytes(sign_checkpoint(head, signers).encode())
         one = open_store(store.directory)
         try:
             with pytest.raises(error):

@@ -21,9 +21,9 @@ from ledger.errors import (
     TileMissing,
 )
 from ledger.fsck import fsck
-from ledger.keys import create_key_file, open_key_file
+from ledger.keys import create_key_file
 from ledger.lock import FileLock
-from ledger.service import Ledger, key_path, stops_store
+from ledger.service import Ledger, open_signers, stops_store
 from ledger.tiles import FULL_TILE_BYTES, TilePath
 from ledger.tilestore import FilesystemTiles, FolderShards, Shards, TileStore
 from storage.errors import ImmutableConflict
@@ -269,7 +269,7 @@ def test_a_real_log_lives_in_a_bucket_behind_faults(
             vault=store.vault,
             stops=stops_store(store.directory),
             tiles=BucketTiles(bucket, "2026"),
-            signers=[open_key_file(key_path(store.directory, "2026"))],
+            signers=open_signers(store.directory, "2026"),
             lock=FileLock(store.directory / "sequencer-2026.lock"),
             clock=store.clock,
             shard="2026",

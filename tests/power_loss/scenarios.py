@@ -10,6 +10,7 @@ from ledger.journal import SealedRecords
 from ledger.keys import create_key_file, open_key_file
 from ledger.reader import LogReader
 from ledger.sequencer import Sequencer
+from ledger.service import open_signers
 from ledger.stops import COMPLETE, Stops
 from ledger.tilestore import FilesystemTiles
 from runtime.store import create_store
@@ -249,9 +250,9 @@ class Birth:
         assert (store / "exports").is_dir()
         FilesystemStore(store / "objects")
         FileKeyVault.open(store / "keys" / "vault.json")
-        signing = open_key_file(store / "keys" / f"log-{NOON.year}.key")
+        keys = [one.key for one in open_signers(store, str(NOON.year))]
         tiles = FilesystemTiles(store / "log" / str(NOON.year))
-        assert LogReader(tiles, str(NOON.year), signing.key).refresh().checkpoint.size > 0
+        assert LogReader(tiles, str(NOON.year), *keys).refresh().checkpoint.size > 0
 
 
 SCENARIOS = (Objects(), Log(), Keys())

@@ -1,0 +1,190 @@
+"""One look at a log: everything that is new is fetched, hashed and compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from kernel.errors import CodedError
+from ledger.checkpoints import SignedCheckpoint, parse_any_checkpoint
+from ledger.errors import QuorumNotMet, TileCorrupt, TileMissing
+from ledger.growth import Tail, edge, grow
+from ledger.merkle import (
+    HASH_SIZE,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    TileTree,
+    consistency_proof,
+    tree_root,
+)
+from ledger.monitor.errors import LogDamaged, LogRolledBack, LogSplit
+from ledger.monitor.remote import RemoteLog
+from ledger.monitor.state import MonitorState, Verified
+from ledger.policy import Policy, evaluate
+from ledger.splitview import SplitView, split_view
+from ledger.tiles import TilePath, check_tile, parse_bundle, tile_width
+
+BATCH = 32 * TILE_WIDTH  # entries held in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found: the log as it stands, verified whole."""
+
+    origin: str
+    size: int
+    before: int  # the size at the last look; 0 at the first
+    quorum_met: bool
+    grew_at: datetime
+
+
+def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -> Look:
+    """Fetch the checkpoint and all that is new under it; verify; remember. At `at`.
+
+    Signatures of the policy's logs and witnesses, each new entry bundle against its tile,
+    each tile against the tree, the tree against the checkpoint, and against all that was
+    seen before. Raises what is wrong: `LogSplit` (with a proof in a file), `LogRolledBack`,
+    `LogDamaged`, `SignatureInvalid`, `LogNotTrusted`; or `LogUnreachable`, `MonitorStateInvalid`.
+    An unmet quorum is reported, not raised. Nothing wrong is ever remembered as verified.
+    """
+    known = state.load()
+    try:
+        signed = parse_any_checkpoint(remote.checkpoint())
+    except TileMissing as error:
+        raise LogDamaged(path="checkpoint", reason="not served") from error
+    met = _signed(policy, signed)
+    old = known.tail if known else Tail(0)
+    head = signed.checkpoint
+    if known is not None and head.origin != known.signed.checkpoint.origin:
+        raise LogDamaged(path="checkpoint", reason="another log's")
+    if head.size < old.size:
+        assert known is not None  # noqa: S101 - the old size is not 0
+        _compare_smaller(remote, policy, known, signed, state)
+        raise LogRolledBack(known=old.size, shown=head.size)
+    if known is not None and head.size == old.size:
+        if head.root != old.root:
+            raise _split(state, split_view(known.signed, signed))
+        _check_served(remote, known.edge)
+        state.save(Verified(signed, known.tail, known.edge, known.grew_at))
+        return Look(head.origin, head.size, old.size, met, known.grew_at)
+    tail, blobs = _follow(remote, policy, signed, known, state)
+    state.save(Verified(signed, tail, blobs, at))
+    return Look(head.origin, head.size, old.size, met, at)
+
+
+def _signed(policy: Policy, signed: SignedCheckpoint) -> bool:
+    """A trusted log signed; whether the quorum is met too."""
+    try:
+        evaluate(policy, signed)
+    except QuorumNotMet:
+        return False
+    return True
+
+
+def _follow(
+    remote: RemoteLog,
+    policy: Policy,
+    signed: SignedCheckpoint,
+    known: Verified | None,
+    state: MonitorState,
+) -> tuple[Tail, Mapping[TilePath, bytes]]:
+    """Grow the verified tree by the log's own entries, comparing every tile on the way."""
+    head = signed.checkpoint
+    tail = known.tail if known else Tail(0)
+    final = set(edge(head.size))
+    kept: dict[TilePath, bytes] = {} if known is None else dict(known.edge)
+    try:
+        while tail.size < head.size:
+            end = min(head.size, (tail.size // TILE_WIDTH) * TILE_WIDTH + BATCH)
+            grown = grow(tail, _entries(remote, tail, end, head.size))
+            for path, expected in grown.blobs.items():
+                # Partial tiles on the way were never published; those of the head are.
+                served = path.level is not None and (path.full or path in final)
+                if served and remote.get(path) != expected:
+                    raise LogDamaged(path=path.text, reason="not the hashes of its entries")
+                kept[path] = expected
+            tail = grown.tail
+            kept = {path: kept[path] for path in edge(tail.size)}
+        if tail.root != head.root:
+            raise LogDamaged(path="checkpoint", reason="entries give another root")
+    except (LogDamaged, TileCorrupt, TileMissing) as error:
+        if known is not None and known.tail.size:
+            _accuse(remote, policy, known.signed, signed, state)
+        if isinstance(error, LogDamaged):
+            raise
+        raise LogDamaged(path=error.details["path"], reason=error.code) from error
+    return tail, kept
+
+
+def _entries(remote: RemoteLog, tail: Tail, end: int, size: int) -> list[bytes]:
+    """The entries [tail.size, end); what the first bundle repeats must be what it was."""
+    entries: list[bytes] = []
+    for number in range(tail.size // TILE_WIDTH, (end + TILE_WIDTH - 1) // TILE_WIDTH):
+        path = TilePath(None, number, tile_width(size, 0, number))
+        entries += parse_bundle(path, remote.get(path))
+    repeated = len(tail.entries)
+    if tuple(entries[:repeated]) != tail.entries:
+        number = tail.size // TILE_WIDTH
+        raise LogDamaged(path=TilePath(None, number).text, reason="earlier entries changed")
+    return entries[repeated : repeated + end - tail.size]
+
+
+def _check_served(remote: RemoteLog, blobs: Mapping[TilePath, bytes]) -> None:
+    """The right edge is still served, and as it was."""
+    for path, expected in blobs.items():
+        try:
+            served = remote.get(path)
+        except (TileMissing, TileCorrupt) as error:
+            raise LogDamaged(path=path.text, reason=error.code) from error
+        if served != expected:
+            raise LogDamaged(path=path.text, reason="it changed")
+
+
+def _compare_smaller(
+    remote: RemoteLog,
+    policy: Policy,
+    known: Verified,
+    signed: SignedCheckpoint,
+    state: MonitorState,
+) -> None:
+    """A smaller head may be an old one, or one of another tree: the latter is proved."""
+    state.write("rolled-back.checkpoint", signed.encode())
+    state.write("rolled-back.known.checkpoint", known.signed.encode())
+    _accuse(remote, policy, signed, known.signed, state)
+
+
+def _accuse(
+    remote: RemoteLog,
+    policy: Policy,
+    smaller: SignedCheckpoint,
+    larger: SignedCheckpoint,
+    state: MonitorState,
+) -> None:
+    """Raise `LogSplit` with a proof if the tiles show that `larger` does not extend `smaller`."""
+    old, new = smaller.checkpoint, larger.checkpoint
+    if old.size == 0:
+        return
+
+    def node(level: int, index: int) -> bytes:
+        tile, height = index >> (TILE_HEIGHT - level % TILE_HEIGHT), level % TILE_HEIGHT
+        path = TilePath(
+            level // TILE_HEIGHT, tile, tile_width(new.size, level // TILE_HEIGHT, tile)
+        )
+        hashes = check_tile(path, remote.get(path))
+        at = (index & ((TILE_WIDTH >> height) - 1)) << height
+        return TileTree(hashes[at * HASH_SIZE : (at + (1 << height)) * HASH_SIZE]).root
+
+    try:
+        proof = split_view(
+            smaller, larger, tree_root(node, old.size), consistency_proof(node, old.size, new.size)
+        )
+        proof.verify(log.key for log in policy.logs)
+    except CodedError:
+        return  # the tiles prove nothing: damage, which the caller reports
+    raise _split(state, proof)
+
+
+def _split(state: MonitorState, proof: SplitView) -> LogSplit:
+    data = proof.encode()
+    path = state.write(f"split-view-{sha256(data).hexdigest()[:16]}.json", data)
+    return LogSplit(proof=str(path))

@@ -1,0 +1,70 @@
+"""Reads the tiles of a log over HTTP (C2SP tlog-tiles)."""
+
+import time
+
+import httpx2
+
+from ledger.errors import TileMissing
+from ledger.merkle import TILE_WIDTH
+from ledger.monitor.errors import LogUnreachable
+from ledger.notes import MAX_NOTE_BYTES
+from ledger.tiles import FULL_TILE_BYTES, TilePath, prefix
+
+MAX_BUNDLE = TILE_WIDTH * (2 + 0xFFFF)  # entries of other logs may be longer than ours
+_TRIES = 3
+_PAUSE = 0.5  # seconds before the second try; doubled
+
+
+class RemoteLog:
+    """What a log serves under `url`. Nothing that it returns is checked."""
+
+    def __init__(self, url: str, seconds: float = 10.0) -> None:
+        """`seconds`: how long each answer may take."""
+        self._url = url.rstrip("/")
+        self._http = httpx2.Client(timeout=seconds, trust_env=False, follow_redirects=True)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def checkpoint(self) -> bytes:
+        return self._get("checkpoint", MAX_NOTE_BYTES)
+
+    def get(self, path: TilePath) -> bytes:
+        """A tile or bundle; a partial one may be gone once the full one, its extension, is there.
+
+        `TileMissing`, `LogUnreachable`; `TileCorrupt` from a full one that has another form.
+        """
+        limit = MAX_BUNDLE if path.level is None else FULL_TILE_BYTES
+        try:
+            return self._get(path.text, limit)
+        except TileMissing:
+            if path.full:
+                raise
+            whole = path.whole()
+            return prefix(whole, self._get(whole.text, limit), path.width)
+
+    def _get(self, path: str, limit: int) -> bytes:
+        for attempt in range(_TRIES):
+            try:
+                return self._once(path, limit)
+            except LogUnreachable:
+                if attempt == _TRIES - 1:
+                    raise
+                time.sleep(_PAUSE * 2**attempt)
+        raise AssertionError  # the last try returned or raised
+
+    def _once(self, path: str, limit: int) -> bytes:
+        try:
+            with self._http.stream("GET", f"{self._url}/{path}") as answer:
+                if answer.status_code in (404, 410):
+                    raise TileMissing(path=path)
+                if answer.status_code != 200:
+                    raise LogUnreachable(path=path, reason=f"HTTP {answer.status_code}")
+                read = bytearray()
+                for part in answer.iter_bytes():
+                    read += part
+                    if len(read) > limit:
+                        raise LogUnreachable(path=path, reason="longer than any such file")
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise LogUnreachable(path=path, reason=type(error).__name__) from error
+        return bytes(read)

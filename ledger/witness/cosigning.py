@@ -1,0 +1,205 @@
+"""Collects the cosignatures that the trust policy asks for, after each published checkpoint."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from kernel.errors import CodedError
+from ledger.checkpoints import SignedCheckpoint
+from ledger.errors import (
+    DatabaseOlderThanLog,
+    LogDiverged,
+    LogMissing,
+    QuorumNotMet,
+)
+from ledger.merkle import consistency_proof
+from ledger.notes import Note, Signature, VerifierKey
+from ledger.policy import Policy, evaluate
+from ledger.reader import LogReader
+from ledger.witness.client import WitnessClient
+from ledger.witness.errors import (
+    WitnessAhead,
+    WitnessesUnreachable,
+    WitnessSawAnother,
+    WitnessUnavailable,
+)
+
+FIRST_PAUSE = 1.0  # seconds in which a witness that failed is left alone; doubled each time
+LONGEST_PAUSE = 60.0
+_LOOK = 0.5  # seconds between looks for a new checkpoint, and for witnesses to ask again
+
+Outcome: TypeAlias = tuple[Signature, ...] | CodedError
+# Publishes the same head with more signatures, if it still is the head.
+Republish: TypeAlias = Callable[[SignedCheckpoint], bool]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Asked:
+    client: WitnessClient
+    pause: float = 0.0
+    not_before: float = 0.0
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: the checkpoint with all that was collected, and why others gave nothing."""
+
+    signed: SignedCheckpoint
+    met: bool  # the policy's quorum
+    failures: dict[str, CodedError] = field(default_factory=dict)
+
+
+class Cosigning:
+    """Asks the witnesses of `policy` in parallel. `start` once, `stop` once.
+
+    Nothing here ever delays the sequencer: it publishes first, witnesses follow. `newest`
+    is the newest checkpoint that met the quorum, for receipts.
+    """
+
+    def __init__(
+        self, policy: Policy, reader: LogReader, republish: Republish, seconds: float
+    ) -> None:
+        """`seconds`: how long one witness may take to answer."""
+        self.policy = policy
+        self._reader = reader
+        self._republish = republish
+        by_url: dict[str, list[VerifierKey]] = {}
+        for witness in policy.witnesses.values():
+            if witness.url is not None:
+                by_url.setdefault(witness.url, []).append(witness.key)
+        self._asked = [_Asked(WitnessClient(url, keys, seconds)) for url, keys in by_url.items()]
+        self._pool = ThreadPoolExecutor(max(1, len(self._asked)), thread_name_prefix="witness")
+        self._mutex = threading.Lock()  # one round at a time
+        self._newest: SignedCheckpoint | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def newest(self) -> SignedCheckpoint | None:
+        """The newest checkpoint that meets the quorum, with its cosignatures."""
+        return self._newest
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Which witnesses gave nothing when last asked, and the code of the reason."""
+        return {one.client.url: one.failure for one in self._asked if one.failure is not None}
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="cosigning", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a round in progress ends within the time-out."""
+        self._stopping.set()
+        self._reader.wake()
+        if self._thread is not None:
+            self._thread.join()
+        self._pool.shutdown()
+        for one in self._asked:
+            one.client.close()
+
+    def compare(self, signed: SignedCheckpoint | None) -> None:
+        """Before a process signs for the first time: no witness knows more than we do.
+
+        `signed`: the database's head. `DatabaseOlderThanLog` and `LogDiverged` when a
+        witness saw a larger or another tree; `WitnessesUnreachable` when none answers.
+        """
+        if signed is None or not self._asked:
+            return
+        done = self.round(signed, everyone=True)
+        for error in done.failures.values():
+            if isinstance(error, WitnessAhead):
+                seen = error.details["size"]
+                raise DatabaseOlderThanLog(database=signed.checkpoint.size, published=seen)
+            if isinstance(error, WitnessSawAnother):
+                raise LogDiverged(reason="a witness has cosigned another tree")
+        if len(done.failures) == len(self._asked):
+            raise WitnessesUnreachable()
+
+    def round(self, signed: SignedCheckpoint, *, everyone: bool = False) -> Round:
+        """Ask each witness that is not paused (with `everyone`, all), and wait for them.
+
+        What `signed` carries already counts, and who signed it is not asked again.
+        """
+        with self._mutex:
+            now = time.monotonic()
+            due = [one for one in self._asked if everyone or one.not_before <= now]
+            nodes = self._reader.nodes(signed.checkpoint.size)
+            size = signed.checkpoint.size
+
+            def prove(old: int) -> list[bytes]:
+                return consistency_proof(nodes, old, size)
+
+            def ask(one: _Asked) -> Outcome:
+                try:
+                    return one.client.cosign(signed, prove)
+                except CodedError as error:
+                    return error
+
+            outcomes = list(self._pool.map(ask, due))
+            failures: dict[str, CodedError] = {}
+            lines = {(one.name, one.key_id): one for one in signed.note.signatures}
+            for one, outcome in zip(due, outcomes, strict=True):
+                self._note_outcome(one, outcome)
+                if isinstance(outcome, CodedError):
+                    failures[one.client.url] = outcome
+                else:
+                    lines |= {(line.name, line.key_id): line for line in outcome}
+            whole = SignedCheckpoint(
+                signed.checkpoint, Note(signed.note.text, tuple(lines.values()))
+            )
+            met = quorum_met(self.policy, whole)
+            if met and (self._newest is None or self._newest.checkpoint.size <= size):
+                self._newest = whole
+            return Round(whole, met, failures)
+
+    def _note_outcome(self, one: _Asked, outcome: Outcome) -> None:
+        if not isinstance(outcome, CodedError):
+            one.pause, one.not_before, one.failure = 0.0, 0.0, None
+            return
+        if one.failure != outcome.code:
+            _log.warning("no cosignature from %s: %s", one.client.url, outcome.code)
+        one.failure = outcome.code
+        if isinstance(outcome, WitnessUnavailable):
+            one.pause = min(LONGEST_PAUSE, one.pause * 2 or FIRST_PAUSE)
+            one.not_before = time.monotonic() + one.pause
+
+    def _run(self) -> None:
+        """A round for each newer head; for the same head again while its quorum is unmet."""
+        done: SignedCheckpoint | None = None
+        while not self._stopping.is_set():
+            try:
+                head = self._reader.published()
+            except LogMissing:
+                self._stopping.wait(_LOOK)
+                continue
+            if done is None or done.checkpoint.size < head.checkpoint.size:
+                done = self._collect(head)
+            elif not quorum_met(self.policy, done):
+                done = self._collect(done)
+            self._reader.wait_beyond(done.checkpoint.size, _LOOK)
+
+    def _collect(self, signed: SignedCheckpoint) -> SignedCheckpoint:
+        try:
+            done = self.round(signed)
+            if len(done.signed.note.signatures) > len(signed.note.signatures):
+                self._republish(done.signed)
+        except Exception as error:  # noqa: BLE001 - a full disk, say: asked again at the next look
+            _log.warning("cosignatures were not kept: %s", type(error).__name__)
+            return signed
+        return done.signed
+
+
+def quorum_met(policy: Policy, signed: SignedCheckpoint) -> bool:
+    """Whether the policy accepts this checkpoint as it stands."""
+    try:
+        evaluate(policy, signed)
+    except QuorumNotMet:
+        return False
+    return True

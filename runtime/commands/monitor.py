@@ -1,0 +1,124 @@
+"""`mianjiao monitor`: watches a log of others by its URL; exit codes for cron.
+
+0: verified; 1: the log contradicts itself or is damaged; 2: unusable input or state;
+3: it could not be read; 4: verified, but stalled or without its quorum.
+"""
+
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from kernel.canonical import canonical_bytes
+from kernel.clock import SystemClock, time_text
+from kernel.errors import CodedError, Corrupt, InvalidInput
+from ledger.errors import PolicyMalformed
+from ledger.monitor.errors import LogUnreachable, MonitorStateInvalid
+from ledger.monitor.looking import Look, look
+from ledger.monitor.remote import RemoteLog
+from ledger.monitor.state import MonitorState
+from ledger.policy import parse_policy
+from runtime.errors import ConfigUnreadable
+
+FINE, WRONG, UNUSABLE, UNREAD, LATE = 0, 1, 2, 3, 4
+
+
+def monitor(
+    url: str,
+    policy: Path,
+    state: Path,
+    *,
+    stall: float,
+    every: float | None,
+    metrics: Path | None,
+    as_json: bool,
+) -> int:
+    """Look once, or with `every` (seconds) again and again until something is wrong.
+
+    `stall`: seconds without a new entry that are too long. `metrics`: a Prometheus text
+    file, replaced after each look.
+    """
+    try:
+        trusted = parse_policy(policy.read_bytes())
+    except OSError as error:
+        raise ConfigUnreadable(path=str(policy), reason=error.strerror) from None
+    except PolicyMalformed as error:
+        print(f"mianjiao: {error}", file=sys.stderr)
+        return UNUSABLE
+    clock = SystemClock()
+    remote = RemoteLog(url)
+    try:
+        while True:
+            at = clock.now()
+            found: Look | CodedError
+            try:
+                found = look(remote, trusted, MonitorState(state), at)
+            except CodedError as error:
+                found = error
+            late = isinstance(found, Look) and at - found.grew_at > timedelta(seconds=stall)
+            code = _code(found, late)
+            _tell(found, late, as_json)
+            if metrics is not None:
+                _write_metrics(metrics, found, code, at.timestamp())
+            if every is None or code in (WRONG, UNUSABLE):
+                return code
+            time.sleep(every)
+    finally:
+        remote.close()
+
+
+def _code(found: Look | CodedError, late: bool) -> int:
+    if isinstance(found, Look):
+        return LATE if late or not found.quorum_met else FINE
+    if isinstance(found, LogUnreachable):
+        return UNREAD
+    if isinstance(found, MonitorStateInvalid):
+        return UNUSABLE
+    # What the log served is refused: its signature, its tiles, its history.
+    return WRONG if isinstance(found, Corrupt | InvalidInput) else UNREAD
+
+
+def _tell(found: Look | CodedError, late: bool, as_json: bool) -> None:
+    if as_json:
+        print(canonical_bytes(_facts(found, late)).decode(), flush=True)
+    elif isinstance(found, CodedError):
+        print(f"mianjiao: {found}", file=sys.stderr, flush=True)
+    else:
+        grown = found.size - found.before
+        print(f"{found.origin}：{found.size} 条已全部核验，新增 {grown} 条", flush=True)
+        print(f"{found.origin}: {found.size} entries verified, {grown} of them new", flush=True)
+        if late:
+            print(f"停滞 stalled since {time_text(found.grew_at)}", flush=True)
+        if not found.quorum_met:
+            print("见证人数不足 the quorum of witnesses is unmet", flush=True)
+
+
+def _facts(found: Look | CodedError, late: bool) -> dict[str, str | int | bool | None]:
+    if isinstance(found, CodedError):
+        return {"code": found.code, "en": found.message_en(), "zh": found.message_zh()}
+    return {
+        "code": None,
+        "origin": found.origin,
+        "size": found.size,
+        "grown": found.size - found.before,
+        "grew_at": time_text(found.grew_at),
+        "stalled": late,
+        "quorum_met": found.quorum_met,
+    }
+
+
+def _write_metrics(path: Path, found: Look | CodedError, code: int, at: float) -> None:
+    from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+
+    registry = CollectorRegistry()
+
+    def gauge(name: str, what: str, value: float) -> None:
+        Gauge(f"mianjiao_monitor_{name}", what, registry=registry).set(value)
+
+    gauge("exit_code", "0 fine, 1 wrong, 2 unusable, 3 not read, 4 late", code)
+    gauge("looked_at_seconds", "when the log was looked at", at)
+    if isinstance(found, Look):
+        gauge("log_size", "entries verified", found.size)
+        gauge("grew_at_seconds", "when it was first seen at this size", found.grew_at.timestamp())
+        gauge("quorum_met", "1 when the policy's quorum cosigned", found.quorum_met)
+    write_to_textfile(str(path), registry)

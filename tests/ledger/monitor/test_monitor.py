@@ -1,0 +1,180 @@
+"""The monitor against a real log behind a real web server, honest and lying."""
+
+import functools
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.checkpoints import Checkpoint, sign_checkpoint
+from ledger.growth import Tail, grow
+from ledger.keys import Ed25519Signer
+from ledger.splitview import parse_split_view
+from runtime.cli import run
+
+ORIGIN = "log.other.example/7"
+SIGNER = Ed25519Signer(ORIGIN, b"\x0a" * 32)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nothing: the tests read the monitor's output."""
+
+
+class Served:
+    """A folder with a log in it, and its address. `publish` writes what a log of others would."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.tail = Tail(0)
+
+    def publish(self, entries: list[bytes], signer: Ed25519Signer = SIGNER) -> None:
+        grown = grow(self.tail, entries)
+        for path, data in grown.blobs.items():
+            target = self.folder / path.text
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        self.tail = grown.tail
+        head = Checkpoint(ORIGIN, self.tail.size, self.tail.root)
+        (self.folder / "checkpoint").write_bytes(sign_checkpoint(head, [signer]).encode())
+
+    def restart(self) -> None:
+        """Another history under the same key."""
+        shutil.rmtree(self.folder / "tile")
+        self.tail = Tail(0)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Served]:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    handler = functools.partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Served(folder, f"http://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+        thread.join()
+
+
+Watch = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def watch(log: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Watch:
+    """`watch(*more)`: one look; its exit code and its facts."""
+    policy = tmp_path / "policy.txt"
+    policy.write_text(f"log {SIGNER.key.text}\nquorum none\n")
+
+    def once(*more: str) -> tuple[int, dict[str, Any]]:
+        state = str(tmp_path / "state")
+        code = run(["monitor", log.url, "--policy", str(policy), "--state", state, "--json", *more])
+        return code, json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    return once
+
+
+def entries(start: int, end: int, word: str = "entry") -> list[bytes]:
+    return [f"{word} {number}".encode() for number in range(start, end)]
+
+
+def test_it_follows_a_log_as_it_grows(log: Served, watch: Watch, tmp_path: Path) -> None:
+    size = 0
+    for count in (3, 0, 252, 1, 1, 700, 9000):
+        log.publish(entries(size, size + count))
+        size += count
+        code, facts = watch("--metrics", str(tmp_path / "m.prom"))
+        assert (code, facts["size"], facts["grown"]) == (0, size, count)
+    assert f"mianjiao_monitor_log_size {size}.0" in (tmp_path / "m.prom").read_text()
+
+
+def test_a_log_that_does_not_grow_is_late(log: Served, watch: Watch) -> None:
+    log.publish(entries(0, 3))
+    assert watch()[0] == 0
+    code, facts = watch("--stall", "0")
+    assert (code, facts["stalled"]) == (4, True)
+
+
+@pytest.mark.parametrize("sizes", [(300, 300), (300, 700), (256, 257), (7, 9)])
+def test_two_trees_are_noticed_and_proved(
+    log: Served, watch: Watch, tmp_path: Path, sizes: tuple[int, int]
+) -> None:
+    log.publish(entries(0, sizes[0]))
+    assert watch()[0] == 0
+    log.restart()
+    log.publish([*entries(0, 5), *entries(5, sizes[1], "other")])
+    code, facts = watch()
+    assert (code, facts["code"]) == (1, "log_split")
+    (proof,) = (tmp_path / "state").glob("split-view-*.json")
+    parse_split_view(proof.read_bytes()).verify([SIGNER.key])
+    policy = str(tmp_path / "policy.txt")
+    assert run(["split-view", str(proof), "--policy", policy]) == 0
+    assert watch()[0] == 1, "what is wrong is never taken for verified"
+
+
+def test_a_log_that_goes_back_is_noticed(log: Served, watch: Watch) -> None:
+    log.publish(entries(0, 300))
+    earlier = (log.folder / "checkpoint").read_bytes()
+    log.publish(entries(300, 400))
+    assert watch()[0] == 0
+    (log.folder / "checkpoint").write_bytes(earlier)
+    code, facts = watch()
+    assert (code, facts["code"]) == (1, "log_rolled_back")
+
+
+@pytest.mark.parametrize(
+    "name", ["tile/0/000", "tile/0/002.p/88", "tile/1/000.p/2", "tile/entries/001"]
+)
+@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+def test_every_tile_and_bundle_counts(log: Served, watch: Watch, name: str, how: str) -> None:
+    log.publish(entries(0, 600))
+    path = log.folder / name
+    data = path.read_bytes()
+    if how == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-1] if how == "cut" else data[:9] + bytes([data[9] ^ 1]) + data[10:])
+    code, facts = watch()
+    assert (code, facts["code"]) == (1, "log_damaged")
+
+
+def test_another_key_is_refused(log: Served, watch: Watch) -> None:
+    log.publish(entries(0, 3), Ed25519Signer(ORIGIN, b"\x0b" * 32))
+    assert watch() == (1, watch()[1])
+    assert watch()[1]["code"] == "log_not_trusted"
+
+
+def test_an_unmet_quorum_is_late_not_wrong(log: Served, watch: Watch, tmp_path: Path) -> None:
+    from ledger.keys import Ed25519Cosigner
+
+    witness = Ed25519Cosigner("w.example", b"\x01" * 32).key.text
+    text = f"log {SIGNER.key.text}\nwitness w {witness}\nquorum w\n"
+    (tmp_path / "policy.txt").write_text(text)
+    log.publish(entries(0, 3))
+    code, facts = watch()
+    assert (code, facts["quorum_met"]) == (4, False)
+
+
+def test_a_log_that_cannot_be_read_is_not_called_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "policy.txt"
+    policy.write_text(f"log {SIGNER.key.text}\nquorum none\n")
+    arguments = ["--policy", str(policy), "--state", str(tmp_path / "state")]
+    assert run(["monitor", "http://127.0.0.1:9", *arguments]) == 3
+    assert "log_unreachable" in capsys.readouterr().err
+
+
+def test_a_damaged_state_is_named(log: Served, watch: Watch, tmp_path: Path) -> None:
+    log.publish(entries(0, 300))
+    assert watch()[0] == 0
+    state = tmp_path / "state" / "verified.json"
+    state.write_bytes(state.read_bytes().replace(b"300", b"299"))
+    code, facts = watch()
+    assert (code, facts["code"]) == (2, "monitor_state_unreadable")

@@ -1,0 +1,158 @@
+"""The ledger's side: real witness processes cosign a real log; outages complete by themselves."""
+
+import base64
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.checkpoints import parse_checkpoint
+from ledger.errors import DatabaseOlderThanLog, LogDiverged, LogNotTrusted, NotYetLogged
+from ledger.keys import Ed25519Signer
+from ledger.policy import evaluate, parse_policy
+from ledger.receipts import Evidence, verify_receipt
+from ledger.witness.errors import WitnessesUnreachable
+from tests.ledger.conftest import Store
+
+from .conftest import ORIGIN, RunningWitness, StartWitness, Tree
+
+SECONDS = 20.0
+
+
+def policy_of(store: Any, witnesses: list[RunningWitness], need: str = "all") -> str:
+    lines = "".join(one.policy_lines(f"w{number}") for number, one in enumerate(witnesses))
+    members = " ".join(f"w{number}" for number in range(len(witnesses)))
+    logs = store.ledger.policy_text().replace("quorum none\n", "")
+    return f"{logs}{lines}group q {need} {members}\nquorum q\n"
+
+
+def use(store: Any, text: str, *, hold_back: bool = False) -> None:
+    store.ledger.use_witnesses(parse_policy(text.encode()), seconds=SECONDS, hold_back=hold_back)
+
+
+def eventually(met: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < deadline, f"not within a minute: {what}"
+        time.sleep(0.05)
+
+
+def published(store: Any) -> Any:
+    return parse_checkpoint((store.log / "checkpoint").read_bytes())
+
+
+def test_checkpoints_are_cosigned_and_receipts_meet_the_quorum(
+    store: Store, start_witness: StartWitness
+) -> None:
+    vkeys = [store.ledger.vkey]
+    text = policy_of(store, [start_witness("w1", vkeys), start_witness("w2", vkeys)])
+    policy = parse_policy(text.encode())
+    use(store, text)
+    entry = store.record().entry_id
+    store.ledger.start()
+    assert store.ledger.wait_for(entry, 30)
+
+    def complete() -> bool:
+        return isinstance(verify_receipt(store.receipt(entry), policy), Evidence)
+
+    eventually(complete, "a receipt that meets the quorum")
+    outcome = verify_receipt(store.receipt(entry), policy)
+    assert isinstance(outcome, Evidence)
+    assert len(outcome.checkpoint.cosignatures) == 4
+    assert outcome.checkpoint.post_quantum
+    eventually(lambda: len(published(store).note.signatures) == 6, "the served checkpoint")
+    assert evaluate(policy, published(store)).unknown_signatures == 0
+
+
+def test_a_witness_that_is_down_blocks_nothing_and_completes_later(
+    store: Store, start_witness: StartWitness
+) -> None:
+    vkeys = [store.ledger.vkey]
+    first, second = start_witness("w1", vkeys), start_witness("w2", vkeys)
+    use(store, policy_of(store, [first, second]), hold_back=True)
+    policy = store.ledger.cosigning.policy  # type: ignore[union-attr]
+    second.kill()
+    store.ledger.start()
+    entry = store.record().entry_id
+    assert store.ledger.wait_for(entry, 30), "the log goes on"
+    with pytest.raises(NotYetLogged):
+        store.receipt(entry)
+    port = int(second.url.rsplit(":", 1)[1])
+    start_witness("w2", vkeys, port)
+
+    def complete() -> bool:
+        try:
+            return isinstance(verify_receipt(store.receipt(entry), policy), Evidence)
+        except NotYetLogged:
+            return False
+
+    eventually(complete, "the receipt that was held back")
+
+
+def test_unmet_quorum_as_pending_serves_what_there_is(
+    store: Store, start_witness: StartWitness
+) -> None:
+    vkeys = [store.ledger.vkey]
+    first, second = start_witness("w1", vkeys), start_witness("w2", vkeys)
+    use(store, policy_of(store, [first, second]))
+    second.kill()
+    store.ledger.start()
+    entry = store.record().entry_id
+    assert store.ledger.wait_for(entry, 30)
+    assert isinstance(verify_receipt(store.receipt(entry), store.policy), Evidence)
+
+
+def test_without_any_witness_work_is_accepted_and_nothing_signed(
+    store: Store, start_witness: StartWitness
+) -> None:
+    witness = start_witness("w1", [store.ledger.vkey])
+    use(store, policy_of(store, [witness]))
+    witness.kill()
+    before = store.ledger.checkpoint()
+    store.ledger.start()
+    entry = store.record().entry_id
+    # Not at each moment: it asks again every second.
+    eventually(
+        lambda: isinstance(store.ledger.sequencer.failure, WitnessesUnreachable), "the reason"
+    )
+    assert not store.ledger.wait_for(entry, 1)
+    assert store.ledger.checkpoint() == before
+    start_witness("w1", [store.ledger.vkey], int(witness.url.rsplit(":", 1)[1]))
+    eventually(lambda: store.ledger.checkpoint().size > before.size, "the log goes on")
+
+
+def test_a_witness_that_saw_more_stops_an_older_database(
+    store: Store, start_witness: StartWitness, tmp_path: Path
+) -> None:
+    witness = start_witness("w1", [store.ledger.vkey])
+    larger = Tree([b"x"] * 9, Ed25519Signer(store.ledger.origin, _seed(store)))
+    assert witness.add(larger.request(0, 9)).status_code == 200
+    use(store, policy_of(store, [witness]))
+    with pytest.raises(DatabaseOlderThanLog):
+        store.ledger.sequence(datetime.now(UTC))
+
+
+def test_a_witness_that_saw_another_tree_stops_the_log(
+    store: Store, start_witness: StartWitness
+) -> None:
+    witness = start_witness("w1", [store.ledger.vkey])
+    other = Tree([b"x"], Ed25519Signer(store.ledger.origin, _seed(store)))
+    assert witness.add(other.request(0, 1)).status_code == 200
+    use(store, policy_of(store, [witness]))
+    with pytest.raises(LogDiverged):
+        store.ledger.sequence(datetime.now(UTC))
+
+
+def test_a_policy_of_another_log_is_refused(store: Store) -> None:
+    other = Ed25519Signer(ORIGIN, b"\x03" * 32).key.text
+    with pytest.raises(LogNotTrusted):
+        use(store, f"log {other}\nquorum none\n")
+
+
+def _seed(store: Store) -> bytes:
+    """The log's own seed, as an operator with two trees has it."""
+    line = (store.directory / "keys" / "log-2026.key").read_text().strip()
+    return base64.b64decode(line.split("+", 4)[4])[1:]
