@@ -63,9 +63,16 @@ class Cosigning:
     """
 
     def __init__(
-        self, policy: Policy, reader: LogReader, republish: Republish, seconds: float
+        self,
+        policy: Policy,
+        reader: LogReader,
+        republish: Republish,
+        seconds: float,
+        leading: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`seconds`: how long one witness may take to answer."""
+        """`seconds`: how long one witness may take to answer. `leading`: whether this
+        process writes the log; one that stands by asks nobody."""
+        self._leading = leading
         self.policy = policy
         self._reader = reader
         self._republish = republish
@@ -175,8 +182,10 @@ class Cosigning:
         done: SignedCheckpoint | None = None
         while not self._stopping.is_set():
             try:
-                head = self._reader.published()
+                head = self._reader.published() if self._leading() else None
             except LogMissing:
+                head = None
+            if head is None:
                 self._stopping.wait(_LOOK)
                 continue
             if done is None or done.checkpoint.size < head.checkpoint.size:
