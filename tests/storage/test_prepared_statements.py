@@ -36,6 +36,8 @@ def row(key: str, at: datetime) -> dict[str, object]:
         "created_at": at,
         "claimed_by": None,
         "erased_at": None,
+        "retain_until": None,
+        "locked_until": None,
         "forgotten_at": None,
     }
 
