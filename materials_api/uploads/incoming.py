@@ -24,6 +24,7 @@ from materials_api.materials.access import open_material
 from materials_api.room import MaterialsRoom
 from materials_api.tables import material_files, uploads
 from materials_api.uploads.content_types import HEAD_BYTES, sniff
+from materials_api.uploads.zip_containers import TAIL_BYTES
 from storage import audit
 from storage.database import ReadTx, WriteTx
 from storage.errors import DigestMismatch, ObjectTooLarge
@@ -50,18 +51,44 @@ class Received:
     media_type: str
 
 
+class Ends:
+    """The first and the last bytes of what went by: to look at it then reads nothing back."""
+
+    def __init__(self) -> None:
+        self.head = bytearray()
+        self._tail = bytearray()
+        self._size = 0
+
+    def add(self, block: bytes | bytearray | memoryview) -> None:
+        view = memoryview(block)
+        if len(self.head) < HEAD_BYTES:
+            self.head += view[: HEAD_BYTES - len(self.head)]
+        if len(view) >= TAIL_BYTES:
+            self._tail.clear()  # without a gap
+        self._tail += view[-TAIL_BYTES:]
+        if len(self._tail) > 4 * TAIL_BYTES:
+            del self._tail[:-TAIL_BYTES]
+        self._size += len(view)
+
+    def read(self, start: int, stop: int) -> bytes | None:
+        """Bytes [start, stop); None if they lie between the ends."""
+        if stop <= len(self.head):
+            return bytes(self.head[start:stop])
+        first = self._size - len(self._tail)
+        return bytes(self._tail[start - first : stop - first]) if start >= first else None
+
+
 class Receiver:
     """Takes one file's bytes. `finish` or `abort` ends it; any error aborts it."""
 
     def __init__(self, room: MaterialsRoom, limit: int) -> None:
         self._room = room
         self._writer = room.objects.begin(limit=limit)
-        self._head = bytearray()
+        self._ends = Ends()
 
     def write(self, block: bytes | bytearray | memoryview) -> None:
         """Any number of bytes; `ObjectTooLarge` over the limit."""
-        if len(self._head) < HEAD_BYTES:
-            self._head += memoryview(block)[: HEAD_BYTES - len(self._head)]
+        self._ends.add(block)
         self._writer.write(block)
 
     def finish(self, declared: Mapping[str, bytes] | None = None) -> Received:
@@ -75,7 +102,7 @@ class Receiver:
             for algorithm, digest in (declared or {}).items():
                 if algorithm == "sha-256" and digest != stored.sha256:
                     raise DigestMismatch(algorithm=algorithm)
-            media_type = look_at(self._room, stored.ref(), bytes(self._head))
+            media_type = look_at(self._room, stored.ref(), self._ends)
         except BaseException:
             discard(self._room, stored)
             raise
@@ -85,14 +112,17 @@ class Receiver:
         self._writer.abort()
 
 
-def look_at(room: MaterialsRoom, ref: ObjectRef, head: bytes) -> str:
-    """The media type of a stored object that begins with `head`."""
+def look_at(room: MaterialsRoom, ref: ObjectRef, ends: Ends) -> str:
+    """The media type of a stored object; `ends`: of its content."""
 
     def read(start: int, stop: int) -> bytes:
         stop = min(stop, ref.size)
-        return b"".join(room.objects.read(ref, start, stop)) if start < stop else b""
+        if start >= stop:
+            return b""
+        kept = ends.read(start, stop)
+        return b"".join(room.objects.read(ref, start, stop)) if kept is None else kept
 
-    return sniff(head, ref.size, read, room.limits.archive)
+    return sniff(bytes(ends.head), ref.size, read, room.limits.archive)
 
 
 def discard(room: MaterialsRoom, stored: StoredObject) -> None:

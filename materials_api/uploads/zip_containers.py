@@ -23,6 +23,7 @@ _EOCD64 = struct.Struct("<4sQHHIIQQQQ")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _LONGEST_COMMENT = 0xFFFF
+TAIL_BYTES = _EOCD.size + _LONGEST_COMMENT  # what is looked at to find the end
 # What the end record says where only the ZIP64 one can tell (4.4.1.4).
 _MOST = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
 _STORED, _DEFLATED = 0, 8
@@ -63,7 +64,7 @@ def find_end(size: int, read: ReadRange) -> int | None:
     Readers find ZIPs from the back, so this also tells a picture or PDF that
     carries an appended ZIP.
     """
-    tail_at = max(0, size - _EOCD.size - _LONGEST_COMMENT)
+    tail_at = max(0, size - TAIL_BYTES)
     tail = read(tail_at, size)
     found = tail.rfind(b"PK\x05\x06")
     while found >= 0:
