@@ -154,7 +154,20 @@ class Anchorer:
 
     def _collect(self, at: datetime, transaction: Transaction, block: Block) -> None:
         """At once: nodes keep the state of few blocks."""
-        collected = self._evidence(block, transaction.size, transaction.root)
+        self._keep(
+            at,
+            block,
+            transaction.shard,
+            transaction.size,
+            transaction.root,
+            transaction.checkpoint,
+        )
+
+    def _keep(
+        self, at: datetime, block: Block, shard: str, size: int, root: bytes, checkpoint: bytes
+    ) -> None:
+        """Ask the node for the evidence in this block, and keep it if there is any."""
+        collected = self._evidence(block, size, root)
         if collected is None:
             return
         evidence = self._encoded(collected)
@@ -164,9 +177,9 @@ class Anchorer:
                 at,
                 kind=CHAIN_KIND,
                 source=self.plan.source,
-                shard=transaction.shard,
-                size=transaction.size,
-                checkpoint=transaction.checkpoint,
+                shard=shard,
+                size=size,
+                checkpoint=checkpoint,
                 evidence=evidence,
                 state=MINED,
             )
@@ -282,23 +295,7 @@ class Anchorer:
         if newest is None:
             return
         head = signed.checkpoint
-        collected = self._evidence(newest, head.size, head.root)
-        if collected is None:
-            return
-        evidence = self._encoded(collected)
-        self._database.write(
-            lambda tx: rows.keep(
-                tx,
-                at,
-                kind=CHAIN_KIND,
-                source=self.plan.source,
-                shard=self._ledger.shard,
-                size=head.size,
-                checkpoint=signed.encode(),
-                evidence=evidence,
-                state=MINED,
-            )
-        )
+        self._keep(at, newest, self._ledger.shard, head.size, head.root, signed.encode())
 
     def _sign(
         self, at: datetime, what: Transaction, price: int, *, replaces: bool
