@@ -153,9 +153,13 @@ def test_minio_is_the_one_that_tests_run_against() -> None:
 
 def test_postgres_is_of_the_version_that_tests_run_against(tmp_path: Path) -> None:
     major = POSTGRES.partition(":")[2].partition("-")[0]
-    assert f"pginstall{major}" in str(programs.postgres(tmp_path)) or (
-        (tmp_path / "programs").is_dir()
+    said = subprocess.run(
+        [str(programs.postgres(tmp_path) / "postgres"), "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
+    assert f"(PostgreSQL) {major}." in said.stdout
 
 
 def test_the_proxy_listens_where_the_file_says() -> None:
