@@ -33,7 +33,9 @@ class FaultyStore:
     def __init__(self, inner: ObjectStore, faults: Iterable[Fault] = Fault) -> None:
         self._inner = inner
         self.locks = inner.locks
-        self._faults = cycle(faults)
+        # Of a tuple: several threads may ask at once, and an enumeration's own iterator
+        # is a generator, which refuses that.
+        self._faults = cycle(tuple(faults))
 
     def create(self, key: str) -> "_FaultyWriter":
         return _FaultyWriter(self, key)

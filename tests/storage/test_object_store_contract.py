@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -119,30 +120,20 @@ def test_of_racing_writers_one_stores_and_the_others_compare(
     for _ in range(10):
         key = new_object_key()
         barrier = threading.Barrier(4)
-        outcomes: list[tuple[int, bool]] = []
 
-        def race(
-            number: int,
-            key: str = key,
-            barrier: threading.Barrier = barrier,
-            outcomes: list[tuple[int, bool]] = outcomes,
-        ) -> None:
+        def race(number: int, key: str = key, barrier: threading.Barrier = barrier) -> bool:
             writer = any_store.create(key)
             writer.write(b"same" if same else b"from %d" % number)
             barrier.wait(10)
             try:
                 writer.commit()
-                outcomes.append((number, True))
             except ImmutableConflict:
-                outcomes.append((number, False))
+                return False
+            return True
 
-        threads = [threading.Thread(target=race, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(30)
-        winners = [number for number, won in outcomes if won]
-        assert len(outcomes) == 4
+        with ThreadPoolExecutor(4) as pool:
+            won = list(pool.map(race, range(4), timeout=30))
+        winners = [number for number in range(4) if won[number]]
         if same:
             assert len(winners) == 4
             assert get(any_store, key) == b"same"
