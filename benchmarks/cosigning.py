@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure
+from kernel.clock import SystemClock
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.growth import Tail, grow
 from ledger.keys import Ed25519Signer, create_typed_key_file
@@ -33,7 +34,9 @@ def measure(scratch: Path) -> list[Figure]:
         policy = f"log {signer.key.text}\n{lines}group all all {names}\nquorum all\n"
         tiles = FilesystemTiles.create(scratch / "log" / "2026")
         reader = LogReader(tiles, "2026", signer.key)
-        cosigning = Cosigning(parse_policy(policy.encode()), reader, lambda _: True, 10.0)
+        cosigning = Cosigning(
+            parse_policy(policy.encode()), reader, lambda _: True, SystemClock(), 10.0
+        )
         times, tail = [], Tail(0)
         for number in range(ROUNDS + 5):
             grown = grow(tail, [b"%d" % (number * 10 + at) for at in range(10)])

@@ -345,3 +345,12 @@ class LedgerStopped(Unavailable):
     code = "ledger_stopped"
     zh = "日志已停止：{reason}"
     en = "the log has stopped: {reason}"
+
+
+class OutsideUnreachable(Unavailable):
+    code = "outside_unreachable"
+    zh = "记得本日志的各方（见证、链）均不可达，暂不签署检查点；照常受理，恢复后自动补全"
+    en = (
+        "nobody outside who remembers the log (witness, chain) can be reached: "
+        "work is accepted, nothing is signed until one answers"
+    )

@@ -18,6 +18,7 @@ from ledger.errors import LeafMalformed, RecordTooLarge
 PUBLIC_ENTITY = "log"
 OPENED = "shard.opened"  # the first entry of every shard: its origin and verifier key
 ENDED = "ended"  # which entries can no longer be opened, or no longer count
+EVIDENCE = "evidence.kept"  # digests of evidence from outside about earlier checkpoints
 LOST = "lost"  # kind of a row whose record only the log remembers: see `adoption`
 SALT_SIZE = 32
 MAX_LEAF = 65_535

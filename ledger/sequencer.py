@@ -90,6 +90,21 @@ class Sequencer:
         """
         return self._guarded(lambda: self._recover(at))
 
+    def recover_anew(self, at: datetime) -> int:
+        """`recover` after a failure, which stays the `failure` until this has succeeded: what
+        is tried every second must not look well in between."""
+        with self._mutex:
+            self._head = None
+            self._tail = Tail(0)
+            try:
+                count = self._recover(at)
+            except BaseException as error:
+                self._failure = error
+                self._reader.wake()
+                raise
+            self._failure = None
+            return count
+
     def restart(self) -> None:
         """Forget everything, as a new process would; `recover` comes next."""
         with self._mutex:

@@ -231,7 +231,7 @@ class Ledger:
         if all(log.key != self.key for log in policy.logs):
             raise LogNotTrusted()
         self.cosigning = Cosigning(
-            policy, self.reader, self.sequencer.republish, seconds, lambda: self.leading
+            policy, self.reader, self.sequencer.republish, self.clock, seconds, lambda: self.leading
         )
         self.sequencer.vouch = self.cosigning.compare
         self._hold_back = hold_back

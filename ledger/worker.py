@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from kernel.clock import Clock
-from ledger.errors import SequencerBusy, SequencerLost
+from ledger.errors import OutsideUnreachable, SequencerBusy, SequencerLost
 from ledger.lock import SequencerLock
 from ledger.sequencer import MAX_BATCH, Sequencer, reason_of
-from ledger.witness.errors import WitnessesUnreachable
 from storage.errors import (
     DatabaseBusy,
     DatabaseUnavailable,
@@ -29,7 +28,7 @@ _PASSING = (
     OutcomeUnknown,
     StorageFull,
     StoreAway,
-    WitnessesUnreachable,
+    OutsideUnreachable,
 )
 
 _log = logging.getLogger(__name__)
@@ -74,11 +73,11 @@ class Worker:
     def start(self) -> None:
         """Take the lock, recover, and run. Raises what those raise.
 
-        When no witness can be reached it runs all the same, signs nothing, and asks again.
+        When nobody outside can be reached it runs all the same, signs nothing, and asks again.
         """
         try:
-            self._lead()
-        except WitnessesUnreachable as error:
+            self._lead(self._sequencer.recover)
+        except OutsideUnreachable as error:
             _log.warning("the log is not written yet: %s", error.code)
         self._begin()
 
@@ -110,10 +109,10 @@ class Worker:
         finally:
             self._lock.release()
 
-    def _lead(self) -> None:
+    def _lead(self, recover: Callable[[datetime], int]) -> None:
         self._lock.acquire()
         try:
-            self._sequencer.recover(self._clock.now())
+            recover(self._clock.now())
         except BaseException:
             self._lock.release()
             raise
@@ -136,10 +135,11 @@ class Worker:
             self._stopping.wait(STAND_BY)
 
     def _try_to_lead(self) -> None:
-        self._sequencer.restart()
         try:
-            self._lead()
-        except (SequencerBusy, *_PASSING):
+            self._lead(self._sequencer.recover_anew)
+        except SequencerBusy:
+            self._sequencer.restart()  # another process writes the log: nothing is wrong here
+        except _PASSING:
             pass  # and is tried again
         except BaseException as error:  # noqa: BLE001 - the sequencer keeps it as its failure
             _log.warning("the log was not taken over: %s", reason_of(error))

@@ -5,16 +5,19 @@ Nothing here is imported by a store that has none of it: chain libraries are slo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel.clock import Clock
-from ledger.anchoring.rows import CHAIN_KIND, STAMP_KIND, Reached, reached
+from ledger.anchoring.rows import CHAIN_KIND, STAMP_KIND, Reached, pending_since, reached
 from ledger.anchoring.service import POLL, EvidenceThread, Steps
+from ledger.errors import QuorumNotMet
 from ledger.service import Ledger
+from ledger.witness.cosigning import Cosigning, WitnessState
 from runtime.errors import SettingInvalid
 from runtime.metrics import Metrics
 from runtime.setting_rules import own_rule
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from ledger.stamps.stamper import Stamper
 
 CHAIN = "chain"
+QUORUM = "quorum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +45,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceState:
-    """How far one source got, of `size` published entries, and why it is stuck, if it is."""
+    """How far one source got, of `size` published entries, and why it is stuck, if it is.
+    `pending_since`: when the oldest entry was written that it does not reach; None: none."""
 
     name: str
+    kind: str
     size: int
     reached: Reached
     reason: str | None
+    pending_since: datetime | None
 
 
 class Evidence:
@@ -60,6 +67,8 @@ class Evidence:
         self._authorities = _authorities(settings)
         self._sources = sources(settings, self._authorities)
         self._threads: dict[str, EvidenceThread] = {}
+        if ledger.cosigning is not None:
+            ledger.cosigning.observe = metrics.witness_asked
 
     def start(self) -> None:
         """`SettingInvalid` for what cannot be used; nothing outside is asked here."""
@@ -99,16 +108,53 @@ class Evidence:
                 far = reached(tx, source.kind, source.source, self._ledger.shard)
             thread = self._threads.get(source.name)
             reason = None if thread is None else thread.last.reason
-            found.append(EvidenceState(source.name, size, far, reason))
+            found.append(self._state(source, size, far, reason))
+        if self._ledger.cosigning is not None:
+            found.append(self._quorum(self._ledger.cosigning, size))
         return found
+
+    def witnesses(self) -> list[WitnessState]:
+        """Of every witness of the policy, as this process knows it: who writes the log asks."""
+        cosigning = self._ledger.cosigning
+        return [] if cosigning is None else cosigning.states()
+
+    def tell(self) -> None:
+        """Put the present state into the metrics. What the database raises."""
+        metrics = self._metrics
+        for state in self.states():
+            far = state.reached
+            for word, size in (("mined", far.mined), ("final", far.final)):
+                metrics.evidence_size.labels(state.name, word).set(size)
+            if far.at is not None:
+                metrics.evidence_at.labels(state.name).set(far.at.timestamp())
+            since = state.pending_since
+            pending = 0.0 if since is None else since.timestamp()
+            metrics.evidence_pending.labels(state.name).set(pending)
+        asks = self._ledger.leading
+        for witness in self.witnesses():
+            known = witness.reachable if asks else None
+            # Not a number while another process asks: neither up nor down.
+            metrics.witness_up.labels(witness.name).set(math.nan if known is None else known)
+            if witness.succeeded_at is not None:
+                at = witness.succeeded_at.timestamp()
+                metrics.witness_success.labels(witness.name).set(at)
+
+    def _quorum(self, cosigning: Cosigning, size: int) -> EvidenceState:
+        met = cosigning.met
+        covered = 0 if met is None else min(size, met.signed.checkpoint.size)
+        far = Reached(covered, covered, 0, None if met is None else met.at)
+        reason = None if covered == size else QuorumNotMet.code
+        return self._state(Source(QUORUM, QUORUM, QUORUM), size, far, reason)
+
+    def _state(self, source: Source, size: int, far: Reached, reason: str | None) -> EvidenceState:
+        with self._ledger.database.read() as tx:
+            since = pending_since(tx, self._ledger.shard, far.final, size)
+        return EvidenceState(source.name, source.kind, size, far, reason, since)
 
     def _observe(self, name: str, reason: str | None) -> None:
         if reason is not None:
             self._metrics.evidence_failures.labels(name).inc()
-        for state in self.states():
-            if state.name == name:
-                for word, size in (("mined", state.reached.mined), ("final", state.reached.final)):
-                    self._metrics.evidence_size.labels(name, word).set(size)
+        self.tell()
 
 
 def sources(settings: Settings, authorities: Sequence[Authority]) -> list[Source]:

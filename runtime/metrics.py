@@ -184,6 +184,43 @@ class Metrics:
             "steps towards evidence from outside that failed; tried again, the service goes on",
             "source",
         )
+        self.evidence_at = gauge(
+            "evidence_timestamp_seconds",
+            "最新外部证据取得的时间，按来源（Unix 时间）",
+            "when the newest evidence from outside was got, by source (Unix time)",
+            "source",
+        )
+        self.evidence_pending = gauge(
+            "evidence_pending_since_timestamp_seconds",
+            "最早待补外部证据的条目的写入时间，按来源（Unix 时间）；0 为无待补",
+            "when the oldest entry without this evidence was written (Unix time); 0: none waits",
+            "source",
+        )
+        self.witness_up = gauge(
+            "witness_up",
+            "见证最近一次是否联署（1 或 0）；由其他进程询问时为 NaN",
+            "whether a witness cosigned when last asked (1 or 0); NaN where another process asks",
+            "witness",
+        )
+        self.witness_success = gauge(
+            "witness_success_timestamp_seconds",
+            "见证最近一次联署的时间（Unix 时间）",
+            "when a witness cosigned last (Unix time)",
+            "witness",
+        )
+        self._witness_failures = counter(
+            "witness_failures",
+            "见证未给出联署的次数，按原因；自动重试，不影响服务",
+            "how often a witness gave nothing, by reason; tried again, the service goes on",
+            "witness",
+            "code",
+        )
+        self.log_waits = gauge(
+            "log_waits_for_outside",
+            "是否因外部各方（见证、链）均不可达而暂不签署日志（1 或 0）",
+            "whether nothing is signed because nobody outside can be reached (1 or 0)",
+            of_all="livemax",
+        )
         self.unexpected = counter(
             "unexpected_errors", "未预料的错误数", "errors that nobody expected"
         )
@@ -256,6 +293,11 @@ class Metrics:
     def stored(self, seconds: float) -> None:
         """An object became durable."""
         self._put.observe(seconds)
+
+    def witness_asked(self, witness: str, code: str | None) -> None:
+        """A witness was asked; `code`: why it gave nothing."""
+        if code is not None:
+            self._witness_failures.labels(witness, code).inc()
 
     def canary_failed(self, step: str) -> None:
         self._canary_failures.labels(step).inc()

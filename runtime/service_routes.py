@@ -1,11 +1,13 @@
 """Routes of the service itself: its description, its health, its metrics."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from ledger.witness.cosigning import WitnessState
 from parties.http import Access, Monitoring
 from runtime.errors import NotReady
 from runtime.evidence import EvidenceState
@@ -21,10 +23,15 @@ class EvidenceOf(BaseModel):
     """One source of evidence: sizes of checkpoints, in entries."""
 
     name: str = Field(description="来源 / source")
+    kind: str = Field(description="种类：chain 链，stamp 时间戳，quorum 见证 / kind")
     size: int = Field(description="日志已发布的条目数 / published entries of the log")
     waiting: int = Field(description="已发出待确认 / sent, not confirmed yet; 0: none")
     mined: int = Field(description="已上链 / on the chain, or stamped")
     final: int = Field(description="已最终确认 / final")
+    at: datetime | None = Field(description="最新证据的时间 / when the newest was got")
+    pending_since: datetime | None = Field(
+        description="最早待补条目的写入时间 / when the oldest entry without it was written"
+    )
     reason: str | None = Field(description="未能推进的原因 / why it is stuck")
 
     @classmethod
@@ -32,12 +39,42 @@ class EvidenceOf(BaseModel):
         far = state.reached
         return cls(
             name=state.name,
+            kind=state.kind,
             size=state.size,
             waiting=far.waiting if far.waiting > far.mined else 0,
             mined=far.mined,
             final=far.final,
+            at=far.at,
+            pending_since=state.pending_since,
             reason=state.reason,
         )
+
+
+class WitnessOf(BaseModel):
+    """One witness, as the process that answers knows it."""
+
+    name: str = Field(description="见证名称 / name of its key")
+    reachable: bool | None = Field(description="最近一次是否联署；空为未询问 / null: not asked")
+    size: int = Field(description="最近联署的大小 / size that it cosigned last; 0: none")
+    succeeded_at: datetime | None = Field(description="最近联署的时间 / when that was")
+    failure: str | None = Field(description="最近一次未联署的原因 / why it gave nothing last")
+
+    @classmethod
+    def of(cls, state: WitnessState) -> "WitnessOf":
+        return cls(
+            name=state.name,
+            reachable=state.reachable,
+            size=state.size,
+            succeeded_at=state.succeeded_at,
+            failure=state.failure,
+        )
+
+
+class EvidenceAnswer(BaseModel):
+    """Evidence from outside: its sources, and the witnesses one by one."""
+
+    sources: list[EvidenceOf]
+    witnesses: list[WitnessOf]
 
 
 Of = Annotated[
@@ -74,17 +111,21 @@ def routes(app: FastAPI, store: Store, settings: Settings) -> APIRouter:
             if of == "all" or what in FOR_READS
         }
         if not missing:
-            return {"status": "ready"}
+            waiting = store.watch.waiting()
+            return {"status": "ready", "waiting": waiting} if waiting else {"status": "ready"}
         told = [f"{what}:{reason}" for what, reason in sorted(missing.items())]
         request.state.refusal = NotReady.code
         error = NotReady(missing="、".join(told))
         return coded_problem(error, request.state.request_id, {"missing": missing})
 
     @router.get("/health/evidence", summary="外部证据", dependencies=public)
-    def evidence() -> dict[str, list[EvidenceOf]]:
-        """How far chains and time stamps have got with the log. Never part of readiness:
+    def evidence() -> EvidenceAnswer:
+        """How far witnesses, chains and time stamps have got with the log. Never part of readiness:
         evidence that is late catches up, and nobody at a window waits for it."""
-        return {"sources": [EvidenceOf.of(state) for state in store.evidence.states()]}
+        return EvidenceAnswer(
+            sources=[EvidenceOf.of(state) for state in store.evidence.states()],
+            witnesses=[WitnessOf.of(state) for state in store.evidence.witnesses()],
+        )
 
     if settings.metrics_access != "off":
         token = settings.metrics_token if settings.metrics_access == "token" else None

@@ -168,6 +168,7 @@ class Store:
             reserve=Reserve(data, settings.disk_reserve_mib * MIB),
             metrics=self.observing.metrics,
             canary=lambda: self.canary.failure,
+            evidence=lambda: self.evidence.tell(),
         )
         self.evidence = Evidence(settings, self.ledger, clock, self.observing.metrics)
         self._counts = KeptCounts(database, clock)

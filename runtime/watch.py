@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kernel.clock import Clock
 from kernel.errors import CodedError
+from ledger.errors import OutsideUnreachable
 from ledger.sequencer import reason_of
 from ledger.service import Ledger
 from runtime.disk import MIB, Reserve, free_space
@@ -43,6 +44,7 @@ _OF_PLACE = {"data": DATABASE, "objects": OBJECTS, "log": LOG}
 _FOLDER = "folder_missing"
 _NO_OBJECT = "0" * 32  # a key that no object has
 _OBJECT_LOOKS = 5  # the object store is asked at every fifth look
+_EVIDENCE_LOOKS = 5
 STALLED_SECONDS = 10.0
 
 
@@ -70,10 +72,12 @@ class Watch:
         reserve: Reserve,
         metrics: Metrics,
         canary: Callable[[], str | None],
+        evidence: Callable[[], None] = lambda: None,
         stalled: float = STALLED_SECONDS,
     ) -> None:
         """`places`: folders whose disks must not run full. `canary`: why the last check
-        by writing failed, or None. A look that takes longer than `stalled` seconds hangs."""
+        by writing failed, or None. `evidence`: tells the metrics of
+        evidence from outside. A look that takes longer than `stalled` seconds hangs."""
         self._settings = settings
         self._clock = clock
         self._database = database
@@ -83,6 +87,7 @@ class Watch:
         self._reserve = reserve
         self._metrics = metrics
         self._canary = canary
+        self._evidence = evidence
         self._sequences = True
         self._stalled = stalled
         self._stopping = threading.Event()
@@ -135,7 +140,9 @@ class Watch:
             found[WATCH] = "not_started"
         # Known at once, without waiting for the next look.
         failure = self._ledger.sequencer.failure
-        if failure is not None:
+        if isinstance(failure, OutsideUnreachable):
+            pass  # work is accepted meanwhile: see `waiting`
+        elif failure is not None:
             found[LOG] = reason_of(failure)
         elif self._sequences and not self._ledger.running:
             found[LOG] = "not_started"
@@ -143,6 +150,11 @@ class Watch:
         if began is not None and time.monotonic() - began > self._stalled:
             found[self._asked] = "not_answering"
         return found
+
+    def waiting(self) -> dict[str, str]:
+        """What waits for somebody outside, each with its reason, while work is accepted."""
+        failure = self._ledger.sequencer.failure
+        return {LOG: failure.code} if isinstance(failure, OutsideUnreachable) else {}
 
     # --- One look ---
 
@@ -154,6 +166,8 @@ class Watch:
         gone = bool(missing.keys() - {DISK})
         self._help_log()
         queue = self._queue(missing)
+        if self._looks % _EVIDENCE_LOOKS == 0 and DATABASE not in missing:
+            self._tell_of_evidence()
         self._object_store(missing)
         self._asked = LOG
         if self._ledger.sequencer.failure is None and self._late(queue):
@@ -216,6 +230,13 @@ class Watch:
         if self._objects_reason is not None:
             missing[OBJECTS] = self._objects_reason
 
+    def _tell_of_evidence(self) -> None:
+        """Evidence is no part of readiness: what goes wrong here is asked again."""
+        try:
+            self._evidence()
+        except Exception as error:  # noqa: BLE001 - the log may be away: the look goes on
+            log.warning("evidence_not_told", extra={"reason": reason_of(error)})
+
     def _late(self, queue: QueueState) -> bool:
         if queue.oldest is None:
             return False
@@ -228,6 +249,7 @@ class Watch:
         for what in WHAT:
             metrics.missing.labels(what).set(what in missing)
         metrics.ready.set(not missing)
+        metrics.log_waits.set(bool(self.waiting()))
         metrics.queue_depth.set(queue.depth)
         waited = 0.0 if queue.oldest is None else (now - queue.oldest).total_seconds()
         metrics.oldest_waiting.set(max(0.0, waited))

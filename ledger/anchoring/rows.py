@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, or_, select, update
 
-from ledger.tables import anchors, chain_transactions
+from ledger.leaves import EVIDENCE
+from ledger.tables import anchors, chain_transactions, ledger_entries
 from storage.database import ReadTx, WriteTx
 
 PENDING, MINED, FINAL, LOST = "pending", "mined", "final", "lost"
@@ -235,6 +236,21 @@ def _transaction(row: RowMapping) -> Transaction:
 
 def _kept(row: RowMapping) -> KeptAnchor:
     return KeptAnchor(**dict(row))
+
+
+def pending_since(tx: ReadTx, shard: str, covered: int, size: int) -> datetime | None:
+    """When the oldest of the `size` entries was written that evidence about the first
+    `covered` does not reach; None: it reaches all. Leaves that only name evidence want none
+    themselves, or it would never end."""
+    columns = ledger_entries.c
+    at: datetime | None = tx.scalar(
+        select(columns.at)
+        .where(columns.shard == shard, columns.leaf_index >= covered, columns.leaf_index < size)
+        .where(columns.kind != EVIDENCE)
+        .order_by(columns.leaf_index)
+        .limit(1)
+    )
+    return at
 
 
 @dataclass(frozen=True, slots=True)

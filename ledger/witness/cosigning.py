@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
+from kernel.clock import Clock
 from kernel.errors import CodedError
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import (
     DatabaseOlderThanLog,
     LogDiverged,
     LogMissing,
+    OutsideUnreachable,
     QuorumNotMet,
 )
 from ledger.merkle import consistency_proof
@@ -21,12 +24,7 @@ from ledger.notes import Note, Signature, VerifierKey
 from ledger.policy import Policy, evaluate
 from ledger.reader import LogReader
 from ledger.witness.client import WitnessClient
-from ledger.witness.errors import (
-    WitnessAhead,
-    WitnessesUnreachable,
-    WitnessSawAnother,
-    WitnessUnavailable,
-)
+from ledger.witness.errors import WitnessAhead, WitnessSawAnother, WitnessUnavailable
 
 FIRST_PAUSE = 1.0  # seconds in which a witness that failed is left alone; doubled each time
 LONGEST_PAUSE = 60.0
@@ -40,10 +38,40 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Asked:
+    name: str
     client: WitnessClient
     pause: float = 0.0
     not_before: float = 0.0
     failure: str | None = None
+    size: int = 0
+    succeeded_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessState:
+    """What one witness did when last asked. `failure`: the code of why it gave nothing, None:
+    it cosigned, or was not asked yet; `size`, `succeeded_at`: of its newest cosignature to
+    this process."""
+
+    name: str
+    failure: str | None
+    size: int
+    succeeded_at: datetime | None
+
+    @property
+    def reachable(self) -> bool | None:
+        """None: not asked yet."""
+        if self.failure is not None:
+            return False
+        return None if self.succeeded_at is None else True
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """The newest checkpoint that met the quorum, and when it did; None: not seen here."""
+
+    signed: SignedCheckpoint
+    at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +95,14 @@ class Cosigning:
         policy: Policy,
         reader: LogReader,
         republish: Republish,
+        clock: Clock,
         seconds: float,
         leading: Callable[[], bool] = lambda: True,
     ) -> None:
         """`seconds`: how long one witness may take to answer. `leading`: whether this
         process writes the log; one that stands by asks nobody."""
         self._leading = leading
+        self._clock = clock
         self.policy = policy
         self._reader = reader
         self._republish = republish
@@ -80,22 +110,35 @@ class Cosigning:
         for witness in policy.witnesses.values():
             if witness.url is not None:
                 by_url.setdefault(witness.url, []).append(witness.key)
-        self._asked = [_Asked(WitnessClient(url, keys, seconds)) for url, keys in by_url.items()]
+        self._asked = [
+            _Asked(keys[0].name, WitnessClient(url, keys, seconds)) for url, keys in by_url.items()
+        ]
+        self.observe: Callable[[str, str | None], None] = _unobserved
+        """Told each time a witness was asked: its name, and the code of why it gave nothing."""
         self._pool = ThreadPoolExecutor(max(1, len(self._asked)), thread_name_prefix="witness")
         self._mutex = threading.Lock()  # one round at a time
-        self._newest: SignedCheckpoint | None = None
+        self._met: Met | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def newest(self) -> SignedCheckpoint | None:
         """The newest checkpoint that meets the quorum, with its cosignatures."""
-        return self._newest
+        return None if self._met is None else self._met.signed
 
     @property
-    def failures(self) -> dict[str, str]:
-        """Which witnesses gave nothing when last asked, and the code of the reason."""
-        return {one.client.url: one.failure for one in self._asked if one.failure is not None}
+    def met(self) -> Met | None:
+        """`newest`, or the published checkpoint where another process collected for it."""
+        if self._met is not None:
+            return self._met
+        signed = self._reader.published()
+        return Met(signed, None) if quorum_met(self.policy, signed) else None
+
+    def states(self) -> list[WitnessState]:
+        """Of each witness, in the policy's order."""
+        return [
+            WitnessState(one.name, one.failure, one.size, one.succeeded_at) for one in self._asked
+        ]
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="cosigning", daemon=True)
@@ -115,7 +158,7 @@ class Cosigning:
         """Before a process signs for the first time: no witness knows more than we do.
 
         `signed`: the database's head. `DatabaseOlderThanLog` and `LogDiverged` when a
-        witness saw a larger or another tree; `WitnessesUnreachable` when none answers.
+        witness saw a larger or another tree; `OutsideUnreachable` when none answers.
         """
         if signed is None or not self._asked:
             return
@@ -127,7 +170,7 @@ class Cosigning:
             if isinstance(error, WitnessSawAnother):
                 raise LogDiverged(reason="a witness has cosigned another tree")
         if len(done.failures) == len(self._asked):
-            raise WitnessesUnreachable()
+            raise OutsideUnreachable()
 
     def round(self, signed: SignedCheckpoint, *, everyone: bool = False) -> Round:
         """Ask each witness that is not paused (with `everyone`, all), and wait for them.
@@ -153,7 +196,7 @@ class Cosigning:
             failures: dict[str, CodedError] = {}
             lines = {(one.name, one.key_id): one for one in signed.note.signatures}
             for one, outcome in zip(due, outcomes, strict=True):
-                self._note_outcome(one, outcome)
+                self._note_outcome(one, outcome, size)
                 if isinstance(outcome, CodedError):
                     failures[one.client.url] = outcome
                 else:
@@ -162,14 +205,20 @@ class Cosigning:
                 signed.checkpoint, Note(signed.note.text, tuple(lines.values()))
             )
             met = quorum_met(self.policy, whole)
-            if met and (self._newest is None or self._newest.checkpoint.size <= size):
-                self._newest = whole
+            known = self._met
+            if met and (known is None or known.signed.checkpoint.size <= size):
+                same = known is not None and known.signed.checkpoint.size == size
+                at = known.at if known is not None and same else self._clock.now()
+                self._met = Met(whole, at)
             return Round(whole, met, failures)
 
-    def _note_outcome(self, one: _Asked, outcome: Outcome) -> None:
+    def _note_outcome(self, one: _Asked, outcome: Outcome, size: int) -> None:
         if not isinstance(outcome, CodedError):
             one.pause, one.not_before, one.failure = 0.0, 0.0, None
+            one.size, one.succeeded_at = size, self._clock.now()
+            self.observe(one.name, None)
             return
+        self.observe(one.name, outcome.code)
         if one.failure != outcome.code:
             _log.warning("no cosignature from %s: %s", one.client.url, outcome.code)
         one.failure = outcome.code
@@ -203,6 +252,10 @@ class Cosigning:
             _log.warning("cosignatures were not kept: %s", type(error).__name__)
             return signed
         return done.signed
+
+
+def _unobserved(name: str, code: str | None) -> None:
+    """Nobody asked."""
 
 
 def quorum_met(policy: Policy, signed: SignedCheckpoint) -> bool:

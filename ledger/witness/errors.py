@@ -39,12 +39,6 @@ class WitnessUnavailable(Unavailable):
     en = "the witness {url} gave no usable cosignature: {reason}"
 
 
-class WitnessesUnreachable(Unavailable):
-    code = "witnesses_unreachable"
-    zh = "没有见证可达，暂不签署检查点；照常受理，恢复后自动补全"
-    en = "no witness can be reached: work is accepted, nothing is signed until one answers"
-
-
 class WitnessAhead(Unavailable):
     code = "witness_ahead"
     zh = "见证 {url} 已联署更大的日志（{size}）"

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from kernel.clock import time_text
 from ledger.anchoring.anchorer import Anchorer
 from ledger.anchoring.deploying import deploy
 from ledger.anchoring.errors import NotAnchoring
@@ -131,6 +132,7 @@ def _show(states: list[EvidenceState], as_json: bool) -> None:
                 "waiting": one.reached.waiting,
                 "mined": one.reached.mined,
                 "final": one.reached.final,
+                "pending_since": one.pending_since and time_text(one.pending_since),
             }
             for one in states
         ]
@@ -141,5 +143,7 @@ def _show(states: list[EvidenceState], as_json: bool) -> None:
         print(
             f"{one.name}: 日志 log {one.size} · 已上链 mined {far.mined} · 最终 final {far.final}"
         )
+        if one.pending_since is not None:
+            print(f"  待补全自 pending since {time_text(one.pending_since)}")
         if far.waiting > far.mined:
             print(f"  待确认 waiting {far.waiting}")

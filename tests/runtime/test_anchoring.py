@@ -190,7 +190,7 @@ def test_without_settings_there_is_nothing_and_it_is_said(data: Path) -> None:
     assert "not_anchoring" in done.stderr
     with open_store(data) as store:
         answer = TestClient(build_app(store, store.settings)).get("/health/evidence")
-    assert answer.json() == {"sources": []}
+    assert answer.json() == {"sources": [], "witnesses": []}
 
 
 @pytest.mark.parametrize(

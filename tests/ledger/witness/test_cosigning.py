@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from ledger.checkpoints import parse_checkpoint
-from ledger.errors import DatabaseOlderThanLog, LogDiverged, LogNotTrusted, NotYetLogged
+from ledger.errors import (
+    DatabaseOlderThanLog,
+    LogDiverged,
+    LogNotTrusted,
+    NotYetLogged,
+    OutsideUnreachable,
+)
 from ledger.keys import Ed25519Signer
 from ledger.policy import evaluate, parse_policy
 from ledger.receipts import Evidence, verify_receipt
-from ledger.witness.errors import WitnessesUnreachable
 from tests.ledger.conftest import Store
 
 from .conftest import ORIGIN, RunningWitness, StartWitness, Tree
@@ -105,6 +110,34 @@ def test_unmet_quorum_as_pending_serves_what_there_is(
     assert isinstance(verify_receipt(store.receipt(entry), store.policy), Evidence)
 
 
+def test_what_each_witness_did_can_be_seen(store: Store, start_witness: StartWitness) -> None:
+    vkeys = [store.ledger.vkey]
+    first, second = start_witness("w1", vkeys), start_witness("w2", vkeys)
+    use(store, policy_of(store, [first, second]))
+    cosigning = store.ledger.cosigning
+    assert cosigning is not None
+    assert [one.reachable for one in cosigning.states()] == [None, None]
+    told: list[tuple[str, str | None]] = []
+    cosigning.observe = lambda name, code: told.append((name, code))
+    second.kill()
+    signed = store.ledger.signed_checkpoint()
+    done = cosigning.round(signed)
+    up, down = cosigning.states()
+    assert (up.name, up.reachable, up.size) == ("w1.example", True, signed.checkpoint.size)
+    assert (up.succeeded_at, up.failure) == (store.clock.now(), None)
+    assert (down.name, down.reachable, down.size) == ("w2.example", False, 0)
+    assert (down.succeeded_at, down.failure) == (None, "witness_unavailable")
+    assert sorted(told) == [("w1.example", None), ("w2.example", "witness_unavailable")]
+    assert not done.met
+    assert cosigning.met is None
+    start_witness("w2", vkeys, second.port)
+    met_at = store.now
+    cosigning.round(done.signed, everyone=True)
+    assert cosigning.met is not None
+    assert (cosigning.met.signed.checkpoint, cosigning.met.at) == (signed.checkpoint, met_at)
+    assert [one.reachable for one in cosigning.states()] == [True, True]
+
+
 def test_without_any_witness_work_is_accepted_and_nothing_signed(
     store: Store, start_witness: StartWitness
 ) -> None:
@@ -114,14 +147,17 @@ def test_without_any_witness_work_is_accepted_and_nothing_signed(
     before = store.ledger.checkpoint()
     store.ledger.start()
     entry = store.record().entry_id
-    # Not at each moment: it asks again every second.
-    eventually(
-        lambda: isinstance(store.ledger.sequencer.failure, WitnessesUnreachable), "the reason"
-    )
+    # It asks again every second, and never looks well in between.
+    deadline = time.monotonic() + 2.5
+    while time.monotonic() < deadline:
+        assert isinstance(store.ledger.sequencer.failure, OutsideUnreachable)
+        assert not store.ledger.running
+        time.sleep(0.002)
     assert not store.ledger.wait_for(entry, 1)
     assert store.ledger.checkpoint() == before
     start_witness("w1", [store.ledger.vkey], int(witness.url.rsplit(":", 1)[1]))
     eventually(lambda: store.ledger.checkpoint().size > before.size, "the log goes on")
+    assert store.ledger.running
 
 
 def test_a_witness_that_saw_more_stops_an_older_database(

@@ -1,0 +1,143 @@
+"""What an operator sees of evidence from outside: health, readiness and metrics."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from runtime.app import build_app
+from runtime.settings import Settings
+from runtime.store import Store, create_store, open_store
+from tests.runtime.test_anchoring import record
+from tests.runtime.test_canary import value
+from tests.servers.witness import RunningWitness, run_witness
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    create_store(tmp_path / "store", "test.example")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def witness(data: Path, tmp_path: Path) -> Iterator[RunningWitness]:
+    with open_store(data) as store:
+        started = run_witness(tmp_path / "w1", [store.ledger.vkey])
+    yield started
+    started.kill()
+    assert started.process.stdout is not None
+    started.process.stdout.close()
+
+
+@pytest.fixture
+def settings(data: Path, tmp_path: Path, witness: RunningWitness) -> Settings:
+    with open_store(data) as store:
+        logs = store.ledger.policy_text().replace("quorum none\n", "")
+    policy = tmp_path / "policy"
+    policy.write_text(f"{logs}{witness.policy_lines('w1')}quorum w1\n")
+    return Settings(
+        witness_policy=str(policy), witness_seconds=5, log_late_seconds=0.5, watch_seconds=0.1
+    )
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def seen(client: TestClient) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The quorum, and the one witness."""
+    answer = client.get("/health/evidence").json()
+    (quorum,), (witness,) = answer["sources"], answer["witnesses"]
+    return quorum, witness
+
+
+def test_a_quorum_that_is_met_and_then_pending_since_an_entry(
+    data: Path, settings: Settings, witness: RunningWitness
+) -> None:
+    with open_store(data, settings) as store:
+        client = TestClient(build_app(store, settings))
+        store.start()
+        until(lambda: seen(client)[0]["pending_since"] is None, "the quorum covers all")
+        quorum, one = seen(client)
+        assert (quorum["name"], quorum["kind"], quorum["reason"]) == ("quorum", "quorum", None)
+        assert quorum["final"] == quorum["size"] == one["size"]
+        assert (one["name"], one["reachable"], one["failure"]) == ("w1.example", True, None)
+        assert one["succeeded_at"] is not None
+        until(lambda: _value(store, "witness_up", witness="w1.example") == 1, "up is told")
+        assert _value(store, "evidence_pending_since_timestamp_seconds", source="quorum") == 0
+        assert _value(store, "evidence_timestamp_seconds", source="quorum") > 0
+        assert _value(store, "witness_success_timestamp_seconds", witness="w1.example") > 0
+        witness.kill()
+        before = store.clock.now()
+        assert store.ledger.wait_for(record(store), 10), "nobody waits for a witness"
+        until(lambda: seen(client)[1]["failure"] == "witness_unavailable", "its failure is seen")
+        record(store)
+        quorum, one = seen(client)
+        since = datetime.fromisoformat(quorum["pending_since"])
+        assert before <= since <= store.clock.now(), "the first entry, not the last"
+        assert (quorum["reason"], one["reachable"]) == ("quorum_not_met", False)
+        assert quorum["final"] < quorum["size"]
+        until(lambda: _value(store, "witness_up", witness="w1.example") == 0, "down is told")
+        told = _value(store, "evidence_pending_since_timestamp_seconds", source="quorum")
+        assert told == since.timestamp()
+        failed = {"witness": "w1.example", "code": "witness_unavailable"}
+        assert value(store, "witness_failures_total", **failed) >= 1
+        assert client.get("/health/ready").json() == {"status": "ready"}
+
+
+def test_a_start_that_waits_for_witnesses_is_ready_and_says_so_all_the_time(
+    data: Path, settings: Settings, witness: RunningWitness
+) -> None:
+    witness.kill()
+    with open_store(data, settings) as store:
+        client = TestClient(build_app(store, settings))
+        store.start()
+        entry = record(store)
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            answer = client.get("/health/ready")
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["waiting"] == {"log": "outside_unreachable"}
+        until(lambda: _value(store, "log_waits_for_outside") == 1, "it is told")
+        assert _value(store, "missing", what="log") == 0
+        assert math.isnan(_value(store, "witness_up", witness="w1.example"))
+        again = run_witness(witness.folder, [store.ledger.vkey], witness.port)
+        try:
+            until(lambda: store.ledger.wait_for(entry, 1), "the log goes on")
+            assert client.get("/health/ready").json() == {"status": "ready"}
+            until(lambda: _value(store, "log_waits_for_outside") == 0, "it is told")
+            until(lambda: seen(client)[0]["pending_since"] is None, "the quorum covers all")
+        finally:
+            again.kill()
+            assert again.process.stdout is not None
+            again.process.stdout.close()
+
+
+def test_another_process_takes_the_quorum_from_what_is_published(
+    data: Path, settings: Settings
+) -> None:
+    with open_store(data, settings) as store:
+        store.start()
+        met = store.ledger.cosigning
+        assert met is not None
+        until(lambda: store.evidence.states()[0].pending_since is None, "the quorum covers all")
+        with open_store(data, settings) as other:
+            other.ledger.reader.refresh()
+            (state,) = other.evidence.states()
+            assert (state.reason, state.reached.at) == (None, None)
+            (one,) = other.evidence.witnesses()
+            assert (one.reachable, one.failure) == (None, None)
+            other.evidence.tell()
+            assert math.isnan(_value(other, "witness_up", witness="w1.example"))
+
+
+def _value(store: Store, name: str, **labels: str) -> float:
+    return float(value(store, name, **labels))
