@@ -305,7 +305,7 @@ class Sequencer:
 
 
 def _nobody_asked(signed: SignedCheckpoint | None) -> None:
-    """No witness is configured."""
+    """Nobody outside is known who remembers the log."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -42,6 +42,7 @@ from ledger.leaves import OPENED, blinded_leaf
 from ledger.lock import SequencerLock, lock_of
 from ledger.merkle import leaf_hash
 from ledger.notes import NoteSigner, is_key_name
+from ledger.outside import Outside
 from ledger.policy import Policy
 from ledger.reader import LogReader
 from ledger.receipts import build_receipt, parse_receipt
@@ -105,6 +106,8 @@ class Ledger:
             shard=shard,
             memory=memory,
         )
+        self.outside = Outside()
+        self.sequencer.vouch = self.outside.compare
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self._follower = Follower(self.reader, lambda: self.leading)
         self.journal = Journal(vault, wake=self._worker.wake)
@@ -233,7 +236,8 @@ class Ledger:
         self.cosigning = Cosigning(
             policy, self.reader, self.sequencer.republish, self.clock, seconds, lambda: self.leading
         )
-        self.sequencer.vouch = self.cosigning.compare
+        if self.cosigning.states():
+            self.outside.add(self.cosigning.compare)
         self._hold_back = hold_back
 
     def start(self) -> None:

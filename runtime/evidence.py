@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from kernel.clock import Clock
 from ledger.anchoring.rows import CHAIN_KIND, STAMP_KIND, Reached, pending_since, reached
 from ledger.anchoring.service import POLL, EvidenceThread, Steps
+from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import QuorumNotMet
+from ledger.outside import Memory
 from ledger.service import Ledger
 from ledger.witness.cosigning import Cosigning, WitnessState
 from runtime.errors import SettingInvalid
@@ -194,6 +196,29 @@ def make_anchorer(settings: Settings, ledger: Ledger) -> Anchorer:
         raise _wrong("anchor_contract", "deploy")
     key = make_key(settings)
     return Anchorer(ledger, make_node(settings), key, _plan(settings))
+
+
+def chain_memory(settings: Settings, ledger: Ledger) -> Memory:
+    """Compares a head with what the chain of the settings remembers."""
+
+    def compare(signed: SignedCheckpoint | None) -> bool:
+        from ledger.anchoring.comparing import ChainMemory
+
+        plan = _plan(settings)
+        node = make_node(settings)
+        try:
+            memory = ChainMemory(
+                node,
+                chain_id=plan.chain_id,
+                contract=plan.contract,
+                origin=ledger.origin,
+                reader=ledger.reader,
+            )
+            return memory.compare(signed)
+        finally:
+            node.close()
+
+    return compare
 
 
 def make_node(settings: Settings) -> ChainNode:

@@ -57,7 +57,7 @@ from runtime.errors import (
     StoreExists,
     StoreMissing,
 )
-from runtime.evidence import Evidence
+from runtime.evidence import Evidence, chain_memory
 from runtime.metrics import Metrics
 from runtime.observing import Observing
 from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings, open_place
@@ -117,6 +117,8 @@ class Store:
         )
         if settings.witness_policy is not None:
             use_witnesses(self.ledger, settings, settings.witness_policy)
+        if settings.anchor_contract is not None:
+            self.ledger.outside.add(chain_memory(settings, self.ledger))
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
         self.credentials = Credentials()

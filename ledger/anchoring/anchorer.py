@@ -18,8 +18,6 @@ from ledger.anchoring.errors import (
     GasPriceTooHigh,
     NodeRefused,
     NotAppointed,
-    WrongChain,
-    WrongContract,
 )
 from ledger.anchoring.node import Block, ChainNode, Mined, hex_of
 from ledger.anchoring.rows import (
@@ -80,7 +78,7 @@ class Anchorer:
     def step(self, at: datetime, *, now: bool = False) -> None:
         """One step. `now`: also before the interval has passed. What it raises says why it
         got no further; everything done until then is saved, and the next step goes on."""
-        self._require_contract()
+        self._node.require_contract(self.plan.chain_id, self.plan.contract)
         for transaction in self._open(PENDING):
             self._follow(at, transaction)
         self._send_again(at)
@@ -325,13 +323,6 @@ class Anchorer:
         return None if price > self.plan.price_limit else price
 
     # --- Small ones ---
-
-    def _require_contract(self) -> None:
-        found = self._node.chain_id()
-        if found != self.plan.chain_id:
-            raise WrongChain(found=found, expected=self.plan.chain_id)
-        if self._node.code_hash(self.plan.contract) != contract.code_hash():
-            raise WrongContract()
 
     def _open(self, state: str) -> list[Transaction]:
         with self._database.read() as tx:

@@ -7,7 +7,12 @@ from typing import Any
 
 from eth_abi.exceptions import DecodingError
 
-from ledger.anchoring.errors import NodeAnswerInvalid, NodeRefused
+from ledger.anchoring.errors import (
+    NodeAnswerInvalid,
+    NodeRefused,
+    WrongChain,
+    WrongContract,
+)
 from ledger.anchoring.rpc import JsonRpc
 from ledger.evm import contract
 from ledger.evm.keccak import keccak
@@ -56,6 +61,14 @@ class ChainNode:
 
     def chain_id(self) -> int:
         return self._quantity("eth_chainId")
+
+    def require_contract(self, chain_id: int, address: bytes) -> None:
+        """`WrongChain`, `WrongContract` unless our contract stands there on this chain."""
+        found = self.chain_id()
+        if found != chain_id:
+            raise WrongChain(found=found, expected=chain_id)
+        if self.code_hash(address) != contract.code_hash():
+            raise WrongContract()
 
     def nonce(self, account: bytes) -> int:
         """How many transactions of the account are in blocks."""

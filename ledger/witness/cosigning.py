@@ -16,7 +16,6 @@ from ledger.errors import (
     DatabaseOlderThanLog,
     LogDiverged,
     LogMissing,
-    OutsideUnreachable,
     QuorumNotMet,
 )
 from ledger.merkle import consistency_proof
@@ -154,14 +153,14 @@ class Cosigning:
         for one in self._asked:
             one.client.close()
 
-    def compare(self, signed: SignedCheckpoint | None) -> None:
+    def compare(self, signed: SignedCheckpoint | None) -> bool:
         """Before a process signs for the first time: no witness knows more than we do.
 
-        `signed`: the database's head. `DatabaseOlderThanLog` and `LogDiverged` when a
-        witness saw a larger or another tree; `OutsideUnreachable` when none answers.
+        `signed`: the database's head. Whether any answered; `DatabaseOlderThanLog` and
+        `LogDiverged` when a witness saw a larger or another tree.
         """
-        if signed is None or not self._asked:
-            return
+        if signed is None:
+            return True  # nothing was ever offered to them
         done = self.round(signed, everyone=True)
         for error in done.failures.values():
             if isinstance(error, WitnessAhead):
@@ -169,8 +168,7 @@ class Cosigning:
                 raise DatabaseOlderThanLog(database=signed.checkpoint.size, published=seen)
             if isinstance(error, WitnessSawAnother):
                 raise LogDiverged(reason="a witness has cosigned another tree")
-        if len(done.failures) == len(self._asked):
-            raise OutsideUnreachable()
+        return len(done.failures) < len(self._asked)
 
     def round(self, signed: SignedCheckpoint, *, everyone: bool = False) -> Round:
         """Ask each witness that is not paused (with `everyone`, all), and wait for them.

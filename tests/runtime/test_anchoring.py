@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from kernel.ids import IdKind, new_id
 from ledger.anchoring.signing import AnchorKey
 from ledger.demands import parse_demands
-from ledger.errors import DemandsMalformed
+from ledger.errors import DatabaseOlderThanLog, DemandsMalformed
 from ledger.evm.headers import parse_header
 from ledger.stamps.errors import AuthoritiesInvalid
 from runtime.app import build_app
@@ -163,11 +164,14 @@ def test_a_chain_that_is_down_blocks_nobody_and_is_caught_up(
     data: Path, config: Path, chain: Anvil, mining: None
 ) -> None:
     address = deployed(data, config)
-    chain.stop()
     try:
         with open_store(data, settings_for(chain.url, address)) as store:
             client = TestClient(build_app(store, store.settings))
             store.start()
+            until(lambda: evidence(client)["final"] == evidence(client)["size"])
+            anchored = evidence(client)["size"]
+            chain.stop()
+            record(store)
             until(lambda: evidence(client)["reason"] == "chain_unavailable")
             slowest = 0.0
             for _ in range(20):
@@ -176,13 +180,32 @@ def test_a_chain_that_is_down_blocks_nobody_and_is_caught_up(
                 slowest = max(slowest, time.monotonic() - begun)
             assert slowest < 5
             assert client.get("/health/ready").status_code == 200
-            assert evidence(client)["mined"] == 0
+            assert evidence(client)["mined"] == anchored
+            assert evidence(client)["pending_since"] is not None
             assert value(store, "evidence_failures_total", source="chain") >= 1
             chain.go_on()
             until(lambda: evidence(client)["final"] == evidence(client)["size"])
             assert evidence(client)["reason"] is None
     finally:
         chain.go_on()
+
+
+def test_a_chain_that_knows_more_stops_the_start(
+    data: Path, config: Path, chain: Anvil, mining: None, tmp_path: Path
+) -> None:
+    address = deployed(data, config)
+    older = tmp_path / "older"
+    shutil.copytree(data, older)
+    with open_store(data, settings_for(chain.url, address)) as store:
+        client = TestClient(build_app(store, store.settings))
+        store.start()
+        record(store)
+        until(lambda: evidence(client)["final"] == evidence(client)["size"] > 1)
+    with open_store(older, settings_for(chain.url, address)) as store:
+        before = store.ledger.checkpoint()
+        with pytest.raises(DatabaseOlderThanLog):
+            store.start()
+        assert store.ledger.checkpoint() == before
 
 
 def test_without_settings_there_is_nothing_and_it_is_said(data: Path) -> None:
