@@ -1,20 +1,25 @@
-"""The public routes of the log (C2SP tlog-tiles): its checkpoint and its tiles.
+"""The public routes of the log (C2SP tlog-tiles): its checkpoint and its tiles, and the
+evidence from outside whose digests stand in it.
 
 No credential, no query: whatever stands after a `?` is ignored, so that a cache
 that ignores it too can never serve a wrong answer.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.params import Depends
 
+from ledger.anchoring.errors import EvidenceUnknown
+from ledger.anchoring.publishing import document
 from ledger.errors import LogMissing, TileMissing, TilePathInvalid
 from ledger.service import Ledger
 from ledger.tiles import TilePath
 
 _CHECKPOINT_CACHE = "public, max-age=1"
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TILE_CACHE = "public, max-age=31536000, immutable"
 
 
@@ -49,9 +54,22 @@ def routes(ledger: Ledger, dependencies: Sequence[Depends] = ()) -> APIRouter:
             headers={"Cache-Control": _TILE_CACHE, "X-Content-Type-Options": "nosniff"},
         )
 
+    def evidence(digest: str) -> Response:
+        """Evidence whose SHA-256 stands in the log / 日志所载摘要对应的外部证据."""
+        if not _DIGEST.fullmatch(digest):
+            raise EvidenceUnknown()
+        with ledger.database.read() as tx:
+            data = document(tx, bytes.fromhex(digest))
+        return Response(
+            data,
+            media_type="application/json",
+            headers={"Cache-Control": _TILE_CACHE, "X-Content-Type-Options": "nosniff"},
+        )
+
     public: list[tuple[str, Callable[..., Any]]] = [
         ("/log/{shard}/checkpoint", checkpoint),
         ("/log/{shard}/tile/{path:path}", tile),
+        ("/log/evidence/sha256/{digest}", evidence),
     ]
     for address, route in public:
         router.add_api_route(

@@ -107,4 +107,26 @@ anchors = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=True),
 )
+# Evidence whose digest stands in a public leaf, `evidence.kept`, the entry `entry_id`. The
+# document is canonical JSON, served by its digest and never changed; one that is renewed
+# gets a row and a leaf of its own. `anchor` and `expires_at` say which row it was made from;
+# cosigned checkpoints (`kind` quorum) have none.
+evidence_in_log = Table(
+    "evidence_in_log",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("kind", Code, nullable=False),
+    Column("source", String(128), nullable=False),
+    Column("shard", String(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("entry_id", Id, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("anchor", BigInteger, nullable=True),
+    Column("expires_at", UtcDateTime, nullable=True),
+)
+Index("ix_evidence_in_log_anchor", evidence_in_log.c.anchor)
+Index(
+    "ix_evidence_in_log_shard_kind_size", *(evidence_in_log.c[n] for n in ("shard", "kind", "size"))
+)
 Index("ix_anchors_shard_size", anchors.c.shard, anchors.c.size)

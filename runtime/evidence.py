@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel.clock import Clock
+from ledger.anchoring.publishing import QUORUM_KIND, EvidencePublisher, newest_quorum
 from ledger.anchoring.rows import CHAIN_KIND, STAMP_KIND, Reached, pending_since, reached
 from ledger.anchoring.service import POLL, EvidenceThread, Steps
 from ledger.checkpoints import SignedCheckpoint
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ledger.stamps.stamper import Stamper
 
 CHAIN = "chain"
-QUORUM = "quorum"
+LEAVES = "leaves"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,23 @@ class Evidence:
         for authority in self._authorities:
             stamper = _stamper(self._settings, self._ledger, authority)
             self._add(authority.name, stamper, self._settings.stamp_interval_seconds)
+        cosigning = self._ledger.cosigning
+        if cosigning is not None:
+            self._recall(cosigning)
+        if self._threads or cosigning is not None:
+            seconds = self._settings.evidence_leaf_seconds
+            self._add(LEAVES, EvidencePublisher(self._ledger, seconds), seconds)
         for thread in self._threads.values():
             thread.start()
+
+    def _recall(self, cosigning: Cosigning) -> None:
+        """After a restart receipts stand on what was witnessed before, witnesses or not."""
+        with self._ledger.database.read() as tx:
+            kept = newest_quorum(tx, self._ledger.shard)
+        if kept is None or kept.size > self._ledger.checkpoint().size:
+            return
+        if self._ledger.reader.root(kept.size) == kept.signed.checkpoint.root:
+            cosigning.recall(kept.signed, kept.at)
 
     def _add(self, name: str, steps: Steps, interval: float) -> None:
         self._threads[name] = EvidenceThread(
@@ -146,7 +162,7 @@ class Evidence:
         covered = 0 if met is None else min(size, met.signed.checkpoint.size)
         far = Reached(covered, covered, 0, None if met is None else met.at)
         reason = None if covered == size else QuorumNotMet.code
-        return self._state(Source(QUORUM, QUORUM, QUORUM), size, far, reason)
+        return self._state(Source(QUORUM_KIND, QUORUM_KIND, QUORUM_KIND), size, far, reason)
 
     def _state(self, source: Source, size: int, far: Reached, reason: str | None) -> EvidenceState:
         with self._ledger.database.read() as tx:

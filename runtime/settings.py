@@ -176,6 +176,10 @@ class Settings(BaseSettings):
     """等待时间戳服务应答多久，秒。
     How long an authority is waited for, in seconds."""
 
+    evidence_leaf_seconds: Annotated[float, Field(ge=1, le=604_800)] = 600.0
+    """日志中两次载入外部证据摘要之间至少间隔多少秒。
+    Least time between two entries that name evidence from outside, in seconds."""
+
     @model_validator(mode="after")
     def _anchoring_whole_or_not_at_all(self) -> "Settings":
         if self.anchor_contract is None:

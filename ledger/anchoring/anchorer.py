@@ -242,6 +242,9 @@ class Anchorer:
         if head.size == size:
             self._adopt(at, signed)
             return
+        with self._database.read() as tx:
+            if rows.pending_since(tx, self._ledger.shard, head.size, size) is None:
+                return  # only digests of evidence came since: they wait for company
         if head.anchorer != self._key.address:
             raise NotAppointed(account=hex_of(self._key.address))
         with self._database.read() as tx:

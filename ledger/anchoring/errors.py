@@ -1,6 +1,7 @@
-"""Refusals of anchoring. None of them ever reaches a window: they stand in status and health."""
+"""Refusals of anchoring. None of them ever reaches a window: they stand in status and health,
+but for those of evidence that is asked for by digest."""
 
-from kernel.errors import Conflict, InvalidInput, Unavailable
+from kernel.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
 
 
 class NodeUnavailable(Unavailable):
@@ -61,3 +62,15 @@ class NotAnchoring(InvalidInput):
     code = "not_anchoring"
     zh = "未设置上链存证；见 docs/anchoring.md"
     en = "anchoring is not configured; see docs/anchoring.md"
+
+
+class EvidenceUnknown(NotFound):
+    code = "evidence_unknown"
+    zh = "没有该摘要的外部证据"
+    en = "there is no evidence with this digest"
+
+
+class EvidenceDamaged(Corrupt):
+    code = "evidence_damaged"
+    zh = "所存外部证据与其摘要不符，不予提供"
+    en = "the evidence that is kept does not have its digest, and is not served"

@@ -18,6 +18,7 @@ from ledger.merkle import (
     tree_root,
 )
 from ledger.monitor.errors import LogDamaged, LogRolledBack, LogSplit
+from ledger.monitor.evidence import Named, missed, named_evidence
 from ledger.monitor.remote import RemoteLog
 from ledger.monitor.state import MonitorState, Verified
 from ledger.policy import Policy, evaluate
@@ -36,6 +37,8 @@ class Look:
     before: int  # the size at the last look; 0 at the first
     quorum_met: bool
     grew_at: datetime
+    evidence: int = 0  # digests of evidence that new entries name
+    evidence_missed: tuple[str, ...] = ()  # those that are not served, or are something else
 
 
 def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -> Look:
@@ -45,7 +48,9 @@ def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -
     each tile against the tree, the tree against the checkpoint, and against all that was
     seen before. Raises what is wrong: `LogSplit` (with a proof in a file), `LogRolledBack`,
     `LogDamaged`, `SignatureInvalid`, `LogNotTrusted`; or `LogUnreachable`, `MonitorStateInvalid`.
-    An unmet quorum is reported, not raised. Nothing wrong is ever remembered as verified.
+    An unmet quorum is reported, not raised, and so is evidence that new entries name and that
+    is not served: the tree stands without it, so that it is reported once.
+    Nothing wrong is ever remembered as verified.
     """
     known = state.load()
     try:
@@ -67,9 +72,11 @@ def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -
         _check_served(remote, known.edge)
         state.save(Verified(signed, known.tail, known.edge, known.grew_at))
         return Look(head.origin, head.size, old.size, met, known.grew_at)
-    tail, blobs = _follow(remote, policy, signed, known, state)
+    named: list[Named] = []
+    tail, blobs = _follow(remote, policy, signed, known, state, named)
+    lost = missed(remote, policy, named)
     state.save(Verified(signed, tail, blobs, at))
-    return Look(head.origin, head.size, old.size, met, at)
+    return Look(head.origin, head.size, old.size, met, at, len(named), lost)
 
 
 def _signed(policy: Policy, signed: SignedCheckpoint) -> bool:
@@ -87,8 +94,10 @@ def _follow(
     signed: SignedCheckpoint,
     known: Verified | None,
     state: MonitorState,
+    named: list[Named],
 ) -> tuple[Tail, Mapping[TilePath, bytes]]:
-    """Grow the verified tree by the log's own entries, comparing every tile on the way."""
+    """Grow the verified tree by the log's own entries, comparing every tile on the way.
+    What evidence the entries name is added to `named`."""
     head = signed.checkpoint
     tail = known.tail if known else Tail(0)
     final = set(edge(head.size))
@@ -96,7 +105,9 @@ def _follow(
     try:
         while tail.size < head.size:
             end = min(head.size, (tail.size // TILE_WIDTH) * TILE_WIDTH + BATCH)
-            grown = grow(tail, _entries(remote, tail, end, head.size))
+            entries = _entries(remote, tail, end, head.size)
+            named += named_evidence(entries)
+            grown = grow(tail, entries)
             for path, expected in grown.blobs.items():
                 # Partial tiles on the way were never published; those of the head are.
                 served = path.level is not None and (path.full or path in final)

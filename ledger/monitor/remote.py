@@ -1,6 +1,7 @@
 """Reads the tiles of a log over HTTP (C2SP tlog-tiles)."""
 
 import time
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
@@ -11,6 +12,7 @@ from ledger.notes import MAX_NOTE_BYTES
 from ledger.tiles import FULL_TILE_BYTES, TilePath, prefix
 
 MAX_BUNDLE = TILE_WIDTH * (2 + 0xFFFF)  # entries of other logs may be longer than ours
+MAX_EVIDENCE = 1 << 20
 _TRIES = 3
 _PAUSE = 0.5  # seconds before the second try; doubled
 
@@ -21,6 +23,9 @@ class RemoteLog:
     def __init__(self, url: str, seconds: float = 10.0) -> None:
         """`seconds`: how long each answer may take."""
         self._url = url.rstrip("/")
+        parts = urlsplit(self._url)
+        beside = f"{parts.path.rpartition('/')[0]}/evidence/sha256"
+        self._evidence = urlunsplit((parts.scheme, parts.netloc, beside, "", ""))
         self._http = httpx2.Client(timeout=seconds, trust_env=False, follow_redirects=True)
 
     def close(self) -> None:
@@ -43,19 +48,23 @@ class RemoteLog:
             whole = path.whole()
             return prefix(whole, self._get(whole.text, limit), path.width)
 
-    def _get(self, path: str, limit: int) -> bytes:
+    def evidence(self, digest: str) -> bytes:
+        """What is served under this SHA-256, beside the log. `TileMissing`, `LogUnreachable`."""
+        return self._get(digest, MAX_EVIDENCE, self._evidence)
+
+    def _get(self, path: str, limit: int, base: str | None = None) -> bytes:
         for attempt in range(_TRIES):
             try:
-                return self._once(path, limit)
+                return self._once(path, limit, base or self._url)
             except LogUnreachable:
                 if attempt == _TRIES - 1:
                     raise
                 time.sleep(_PAUSE * 2**attempt)
         raise AssertionError  # the last try returned or raised
 
-    def _once(self, path: str, limit: int) -> bytes:
+    def _once(self, path: str, limit: int, base: str) -> bytes:
         try:
-            with self._http.stream("GET", f"{self._url}/{path}") as answer:
+            with self._http.stream("GET", f"{base}/{path}") as answer:
                 if answer.status_code in (404, 410):
                     raise TileMissing(path=path)
                 if answer.status_code != 200:

@@ -66,9 +66,12 @@ class Stamper:
         size, shard = signed.checkpoint.size, self._ledger.shard
         with self._ledger.database.read() as tx:
             newest = rows.newest_kept(tx, STAMP_KIND, self._authority.name, shard)
+            covered = 0 if newest is None else newest.size
+            if rows.pending_since(tx, shard, covered, size) is None:
+                return  # nothing, or only digests of evidence: they wait for company
         if newest is not None:
             due = newest.at + timedelta(seconds=self._interval)
-            if newest.size >= size or (at < due and not now):
+            if at < due and not now:
                 return
         stamped = own_part(signed)
         token, found = self._ask(stamped)

@@ -133,6 +133,11 @@ class Cosigning:
         signed = self._reader.published()
         return Met(signed, None) if quorum_met(self.policy, signed) else None
 
+    def recall(self, signed: SignedCheckpoint, at: datetime) -> None:
+        """Take up what an earlier process kept, if it meets the quorum of today's policy."""
+        if self._met is None and quorum_met(self.policy, signed):
+            self._met = Met(signed, at)
+
     def states(self) -> list[WitnessState]:
         """Of each witness, in the policy's order."""
         return [

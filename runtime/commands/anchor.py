@@ -66,13 +66,13 @@ def anchor_once(data: Path, config: Path | None, seconds: float, as_json: bool) 
             anchorer.close()
         state = _chain(store)
         _show([state], as_json)
-        return 0 if state.reached.final >= state.size else 1
+        return 0 if state.pending_since is None else 1
 
 
 def _until_final(store: Store, anchorer: Anchorer, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     anchorer.step(store.clock.now(), now=True)
-    while _chain(store).reached.final < store.ledger.checkpoint().size:
+    while _chain(store).pending_since is not None:
         if time.monotonic() > deadline:
             return
         time.sleep(_POLL)

@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from kernel.canonical import canonical_bytes
+from kernel.canonical import JsonValue, canonical_bytes
 from kernel.clock import SystemClock, time_text
 from kernel.errors import CodedError, Corrupt, InvalidInput
 from ledger.errors import PolicyMalformed
@@ -69,6 +69,8 @@ def monitor(
 
 def _code(found: Look | CodedError, late: bool) -> int:
     if isinstance(found, Look):
+        if found.evidence_missed:
+            return WRONG
         return LATE if late or not found.quorum_met else FINE
     if isinstance(found, LogUnreachable):
         return UNREAD
@@ -89,11 +91,13 @@ def _tell(found: Look | CodedError, late: bool, as_json: bool) -> None:
         print(f"{found.origin}: {found.size} entries verified, {grown} of them new", flush=True)
         if late:
             print(f"停滞 stalled since {time_text(found.grew_at)}", flush=True)
+        for one in found.evidence_missed:
+            print(f"证据缺失 evidence missed: {one}", flush=True)
         if not found.quorum_met:
             print("见证人数不足 the quorum of witnesses is unmet", flush=True)
 
 
-def _facts(found: Look | CodedError, late: bool) -> dict[str, str | int | bool | None]:
+def _facts(found: Look | CodedError, late: bool) -> dict[str, JsonValue]:
     if isinstance(found, CodedError):
         return {"code": found.code, "en": found.message_en(), "zh": found.message_zh()}
     return {
@@ -104,6 +108,8 @@ def _facts(found: Look | CodedError, late: bool) -> dict[str, str | int | bool |
         "grew_at": time_text(found.grew_at),
         "stalled": late,
         "quorum_met": found.quorum_met,
+        "evidence": found.evidence,
+        "evidence_missed": list(found.evidence_missed),
     }
 
 
@@ -120,5 +126,6 @@ def _write_metrics(path: Path, found: Look | CodedError, code: int, at: float) -
     if isinstance(found, Look):
         gauge("log_size", "entries verified", found.size)
         gauge("grew_at_seconds", "when it was first seen at this size", found.grew_at.timestamp())
+        gauge("evidence_missed", "named evidence that is not served", len(found.evidence_missed))
         gauge("quorum_met", "1 when the policy's quorum cosigned", found.quorum_met)
     write_to_textfile(str(path), registry)

@@ -4,12 +4,14 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from ledger.leaves import EVIDENCE, PublicLeaf, parse_leaf
 from runtime.app import build_app
 from runtime.settings import Settings
 from runtime.store import Store, create_store, open_store
@@ -141,3 +143,44 @@ def test_another_process_takes_the_quorum_from_what_is_published(
 
 def _value(store: Store, name: str, **labels: str) -> float:
     return float(value(store, name, **labels))
+
+
+def test_evidence_is_served_by_the_digest_that_stands_in_the_log(
+    data: Path, settings: Settings, witness: RunningWitness
+) -> None:
+    quick = settings.model_copy(update={"evidence_leaf_seconds": 1})
+    with open_store(data, quick) as store:
+        client = TestClient(build_app(store, quick))
+        store.start()
+        record(store)
+        found: list[dict[str, Any]] = []
+
+        def named() -> bool:
+            entries = store.ledger.reader.entries(store.ledger.checkpoint().size)
+            parsed = [parse_leaf(leaf) for _, leaf in entries]
+            found[:] = [
+                item
+                for leaf in parsed
+                if isinstance(leaf, PublicLeaf) and leaf.kind == EVIDENCE
+                for item in leaf.body["evidence"]  # type: ignore[union-attr,misc]
+            ]
+            return bool(found)
+
+        until(named, "a leaf names evidence")
+        address = f"/log/evidence/sha256/{found[0]['sha256']}"
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert sha256(answer.content).hexdigest() == found[0]["sha256"]
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["content-type"] == "application/json"
+        assert client.head(address).status_code == 200
+        for wrong in ("0" * 64, found[0]["sha256"].upper(), "x"):
+            unknown = client.get(f"/log/evidence/sha256/{wrong}")
+            assert (unknown.status_code, unknown.json()["code"]) == (404, "evidence_unknown")
+        cosigning = store.ledger.cosigning
+        assert cosigning is not None
+    witness.kill()
+    with open_store(data, quick) as store:  # restarted while witnesses are down
+        store.start()
+        assert store.ledger.cosigning is not None
+        assert store.ledger.cosigning.newest is not None

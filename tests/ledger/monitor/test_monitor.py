@@ -5,15 +5,18 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kernel.canonical import canonical_bytes
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.growth import Tail, grow
 from ledger.keys import Ed25519Signer
+from ledger.leaves import EVIDENCE, public_leaf
 from ledger.splitview import parse_split_view
 from runtime.cli import run
 
@@ -178,3 +181,71 @@ def test_a_damaged_state_is_named(log: Served, watch: Watch, tmp_path: Path) -> 
     state.write_bytes(state.read_bytes().replace(b"300", b"299"))
     code, facts = watch()
     assert (code, facts["code"]) == (2, "monitor_state_unreadable")
+
+
+def named(log: Served, kind: str = "quorum", size: int | None = None) -> tuple[bytes, Path]:
+    """A leaf that names the served checkpoint as evidence, and the file of that evidence."""
+    text = (log.folder / "checkpoint").read_text()
+    data = canonical_bytes(
+        {"type": "mianjiao.evidence/v1", "kind": kind, "source": kind, "checkpoint": text,
+         "evidence": None}
+    )  # fmt: skip
+    digest = sha256(data).hexdigest()
+    file = log.folder / "evidence" / "sha256" / digest
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+    told = {"kind": kind, "origin": ORIGIN, "size": size or log.tail.size, "sha256": digest}
+    return public_leaf(EVIDENCE, {"at": "2026-11-24T04:00:00.000Z", "evidence": [told]}), file
+
+
+def test_evidence_that_entries_name_is_fetched_and_compared(log: Served, watch: Watch) -> None:
+    log.publish([b"one", b"two"])
+    leaf, _ = named(log)
+    log.publish([leaf])
+    code, facts = watch()
+    assert (code, facts["evidence"], facts["evidence_missed"]) == (0, 1, [])
+    more, gone = named(log, "chain")
+    log.publish([more])
+    gone.unlink()
+    code, facts = watch()
+    assert code == 1
+    assert facts["evidence_missed"] == [f"chain 3 {gone.name}: not served"]
+    code, facts = watch()
+    assert (code, facts["evidence_missed"]) == (0, []), "said once: the tree stands without it"
+
+
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (lambda data: data.replace(b"quorum", b"quorun", 1), "another digest"),
+        (lambda data: b"", "another digest"),
+    ],
+)
+def test_evidence_that_was_changed_is_missed(
+    log: Served, watch: Watch, tamper: Callable[[bytes], bytes], reason: str
+) -> None:
+    log.publish([b"one"])
+    leaf, file = named(log)
+    file.write_bytes(tamper(file.read_bytes()))
+    log.publish([leaf])
+    code, facts = watch()
+    assert code == 1
+    assert facts["evidence_missed"] == [f"quorum 1 {file.name}: {reason}"]
+
+
+def test_evidence_about_something_else_or_signed_by_nobody_is_missed(
+    log: Served, watch: Watch
+) -> None:
+    log.publish([b"one"])
+    elsewhere, _ = named(log, size=7)
+    signed = (log.folder / "checkpoint").read_bytes()
+    other = Ed25519Signer(ORIGIN, b"\x0b" * 32)
+    head = Checkpoint(ORIGIN, log.tail.size, log.tail.root)
+    (log.folder / "checkpoint").write_bytes(sign_checkpoint(head, [other]).encode())
+    forged, _ = named(log)
+    (log.folder / "checkpoint").write_bytes(signed)
+    log.publish([elsewhere, forged])
+    code, facts = watch()
+    assert code == 1
+    reasons = [one.split(": ")[1] for one in facts["evidence_missed"]]
+    assert reasons == ["about something else", "its checkpoint is not signed by the log"]

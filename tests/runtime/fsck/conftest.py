@@ -22,6 +22,7 @@ from archive.records import forget_stale
 from kernel.canonical import canonical_bytes
 from kernel.clock import FixedClock
 from kernel.principals import Capacity, Principal, Role
+from ledger.anchoring.publishing import EvidencePublisher
 from ledger.anchoring.rows import Transaction, keep, save
 from ledger.anchoring.signing import AnchorKey
 from ledger.anchors import chain_fields
@@ -436,6 +437,8 @@ def anchor(store: Store, clock: FixedClock) -> None:
             state="final",
         )
     )
+    EvidencePublisher(store.ledger, 1).step(clock.now())
+    store.ledger.sequence(clock.now())
 
 
 @contextmanager

@@ -74,6 +74,8 @@ SILENT = (
            "stamp says itself when it was made; a lost row loses evidence alone"),
     Silent("chain_transactions", "block block_hash signed_at changed_at -", "what the chain said "
            "last: it is asked again, and a lost row is not believed in either"),
+    Silent("evidence_in_log", "anchor expires_at", "which row it was made from: another answer "
+           "has it named twice, or not again"),
     Silent("case_numbers", "* -", "a counter that heals itself: numbers that are taken are "
            "stepped over"),
     Silent("audit", "case_id detail", "what no row or record beside it repeats"),
@@ -195,6 +197,7 @@ def checks_of(store: Store, table: str) -> Callable[[], list[Problem]]:
         "idempotency": (replies,),
         "anchors": (anchoring,),
         "chain_transactions": (anchoring,),
+        "evidence_in_log": (anchoring,),
         "parties": (parties,),
         "capacities": (parties,),
         "credentials": (parties, audit),
