@@ -63,9 +63,21 @@ class StampAuthority:
             def log_message(self, *_arguments: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._handler = Handler
+        self._listen(0)
+
+    def _listen(self, port: int) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True).start()
+
+    def go_down(self) -> None:
+        """Nobody listens at its address any more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def come_back(self) -> None:
+        self._listen(self._server.server_port)
 
     @property
     def url(self) -> str:
