@@ -1,18 +1,27 @@
 """`make bench`: every figure in one run, as a table and as JSON.
 
 `python -m benchmarks NAME …` runs some of them: ledger, upload, verification,
-bulk, receipt, cosigning, servers (wants what `make up` wants).
+bulk, receipt, cosigning, evidence (wants `make servers`), servers (wants what `make up` wants).
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import bulk, cosigning, ledger_core, receipt, servers, upload, verification
+from benchmarks import (
+    bulk,
+    cosigning,
+    evidence,
+    ledger_core,
+    receipt,
+    servers,
+    upload,
+    verification,
+)
 from benchmarks.figures import Figure, keep, show
 from benchmarks.stores import served
 
-NAMES = ("ledger", "upload", "verification", "bulk", "receipt", "cosigning", "servers")
+NAMES = ("ledger", "upload", "verification", "bulk", "receipt", "cosigning", "evidence", "servers")
 RESULTS = Path("benchmarks/results/latest.json")
 
 
@@ -43,6 +52,8 @@ def _measure(name: str, scratch: Path) -> list[Figure]:
         return servers.measure(scratch)
     if name == "cosigning":
         return cosigning.measure(scratch)
+    if name == "evidence":
+        return evidence.measure(scratch)
     with served(scratch / "data") as running:
         if name == "upload":
             return upload.measure(running, scratch)

@@ -43,13 +43,19 @@ class AnchorOutcome:
 
 
 def check_anchors(
-    anchors: Sequence[Anchor], leaf: bytes, origin: str, policy: Policy, demands: Demands
+    anchors: Sequence[Anchor],
+    leaf: bytes,
+    evaluated: SignedCheckpoint,
+    policy: Policy,
+    demands: Demands,
 ) -> tuple[AnchorOutcome, ...]:
     """In the order of the receipt. `leaf`: the hash of the receipt's entry; each anchor's
-    own checkpoint must be of the log `origin`, signed by it, and hold that leaf."""
+    own checkpoint must be of the same log as the receipt's, which the policy accepted
+    (`evaluated`), signed by it, and hold that leaf."""
     # Witnesses are asked for the receipt's own checkpoint; an anchored one may be older.
     log_alone = replace(policy, quorum=NONE)
-    signed: set[SignedCheckpoint] = set()  # several anchors may share a checkpoint
+    signed = {evaluated}  # several anchors may share a checkpoint
+    origin = evaluated.checkpoint.origin
     return tuple(_check(one, leaf, origin, log_alone, demands, signed) for one in anchors)
 
 

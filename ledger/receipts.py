@@ -143,7 +143,9 @@ def verify_receipt(data: bytes, policy: Policy, demands: Demands | None = None) 
         leaf = leaf_hash(receipt.entry)
         receipt.proof.verify_leaf(leaf)
         head = receipt.proof.checkpoint.checkpoint
-        anchors = check_anchors(receipt.anchors, leaf, head.origin, policy, demands or Demands())
+        anchors = check_anchors(
+            receipt.anchors, leaf, receipt.proof.checkpoint, policy, demands or Demands()
+        )
         if demands is not None:
             require(demands, anchors)
     except CodedError as error:

@@ -65,7 +65,7 @@ def verify_stamp(
     verifier = VerifierBuilder(roots=trusted, intermediates=between, nonce=nonce).build()
     try:
         verifier.verify_message(response, message)
-        own = [x509.load_der_x509_certificate(one) for one in response.signed_data.certificates]
+        own = [_certificate(one) for one in response.signed_data.certificates]
     except (VerificationError, ValueError) as error:
         raise StampInvalid(reason="signature, certificate, nonce or content") from error
     info = response.tst_info
@@ -101,16 +101,23 @@ def _roots(pem: bytes) -> list[x509.Certificate]:
         raise StampMalformed(reason="roots are certificates in PEM") from error
 
 
+@lru_cache(256)
 def _intermediate(der: bytes) -> x509.Certificate:
     """The library puts intermediates and roots into one store of trust: a certificate that
     vouches for itself would be believed, whoever sent it."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = _certificate(der)
     except ValueError as error:
         raise StampMalformed(reason="not a certificate") from error
     if certificate.issuer == certificate.subject:
         raise StampInvalid(reason="a root among the certificates that came with it")
     return certificate
+
+
+@lru_cache(256)
+def _certificate(der: bytes) -> x509.Certificate:
+    """An authority's certificates are the same in all of its stamps."""
+    return x509.load_der_x509_certificate(der)
 
 
 def _accuracy(response: TimeStampResponse) -> timedelta:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import rlp
@@ -17,7 +18,7 @@ from ledger.evm.errors import ChainEvidenceInvalid, ChainEvidenceMalformed, Chai
 from ledger.evm.evidence import storage_key, verify_chain_evidence
 from ledger.evm.headers import block_hash, parse_header
 from ledger.evm.model import Anchored, ChainEvidence, ChainTrust, Consensus
-from ledger.evm.rlp_items import MAX_BYTES, MAX_DEPTH, decode_list
+from ledger.evm.rlp_items import MAX_BYTES, MAX_DEPTH, decode_list, encode
 from ledger.evm.trie_proofs import proved_value
 from tests.ledger.evm.world import ADDRESSES, CODE, ORIGIN, ROOT, SIZE, World, proof, slot_of, trust
 
@@ -299,6 +300,41 @@ def test_junk_is_malformed_or_has_one_spelling(data: bytes) -> None:
     except ChainEvidenceMalformed:
         return
     assert rlp.encode(items) == data
+
+
+_ITEMS: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.binary(max_size=3), st.binary(min_size=50, max_size=60), st.binary(max_size=400)),
+    lambda inner: st.lists(inner, max_size=6),
+    max_leaves=40,
+)
+
+
+@given(st.lists(_ITEMS, max_size=5))
+@settings(max_examples=200)
+def test_rlp_is_read_and_written_as_the_library_does(items: list[Any]) -> None:
+    data = rlp.encode(items)
+    assert encode(items) == data
+    if len(data) <= MAX_BYTES and _deep(items) <= MAX_DEPTH:
+        assert decode_list(data) == items
+
+
+def _deep(item: Any) -> int:
+    return 1 + max(map(_deep, item), default=0) if isinstance(item, list) else 0
+
+
+@given(st.lists(_ITEMS, max_size=4), st.integers(min_value=0), st.integers(1, 255))
+@settings(max_examples=300)
+def test_a_changed_byte_is_refused_or_another_value(
+    items: list[Any], place: int, change: int
+) -> None:
+    data = bytearray(rlp.encode(items))
+    data[place % len(data)] ^= change
+    try:
+        read = decode_list(bytes(data))
+    except ChainEvidenceMalformed:
+        return
+    assert read != items
+    assert rlp.encode(read) == data
 
 
 @pytest.mark.parametrize(
