@@ -81,20 +81,28 @@ def with_proof(fields: Mapping[str, JsonValue], proof: LogProof) -> dict[str, Js
     return {**fields, "proof": proof.encode().decode()}
 
 
-def parse_anchors(values: Sequence[JsonValue]) -> tuple[Anchor, ...]:
-    """Read a receipt's list: `ReceiptMalformed`, `AnchorUnknown`, or what the proof raises."""
+def parse_anchors(
+    values: Sequence[JsonValue], known: Mapping[str, LogProof] | None = None
+) -> tuple[Anchor, ...]:
+    """Read a receipt's list: `ReceiptMalformed`, `AnchorUnknown`, or what the proof raises.
+
+    `known`: proofs by their text that were parsed already; anchors often share one, and each
+    carries kilobytes of signatures."""
     if len(values) > MAX_ANCHORS:
         raise ReceiptMalformed(reason="too many anchors")
-    return tuple(_anchor(value) for value in values)
+    parsed = dict(known or {})
+    return tuple(_anchor(value, parsed) for value in values)
 
 
-def _anchor(value: JsonValue) -> Anchor:
+def _anchor(value: JsonValue, parsed: dict[str, LogProof]) -> Anchor:
     if not isinstance(value, dict):
         raise ReceiptMalformed(reason="an anchor is an object")
     if value.get("type") == CHAIN:
-        return ChainAnchor(_proof(value, _CHAIN_KEYS), _chain_id(value), chain_evidence(value))
+        return ChainAnchor(
+            _proof(value, _CHAIN_KEYS, parsed), _chain_id(value), chain_evidence(value)
+        )
     if value.get("type") == STAMP:
-        return StampAnchor(_proof(value, _STAMP_KEYS), *stamp_parts(value))
+        return StampAnchor(_proof(value, _STAMP_KEYS, parsed), *stamp_parts(value))
     raise AnchorUnknown()
 
 
@@ -120,11 +128,13 @@ def stamp_parts(value: Mapping[str, JsonValue]) -> tuple[tuple[bytes, ...], tupl
     return tokens, _binaries(value["certificates"])
 
 
-def _proof(value: Mapping[str, JsonValue], keys: set[str]) -> LogProof:
+def _proof(value: Mapping[str, JsonValue], keys: set[str], parsed: dict[str, LogProof]) -> LogProof:
     text = value.get("proof")
     if set(value) != keys or not isinstance(text, str):
         raise ReceiptMalformed(reason="an anchor has other keys")
-    proof = parse_proof(text.encode())
+    proof = parsed.get(text)
+    if proof is None:
+        proof = parsed[text] = parse_proof(text.encode())
     if proof.extra is not None:
         raise ReceiptMalformed(reason="extra data in the proof is not authenticated")
     return proof

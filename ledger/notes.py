@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol
 
@@ -145,6 +146,7 @@ def parse_note(data: bytes) -> Note:
     return Note(text, tuple(_parse_signature(line) for line in lines))
 
 
+@lru_cache(1024)
 def is_key_name(text: str) -> bool:
     """Non-empty, no Unicode spaces, no plus, no control characters."""
     return bool(text) and not any(

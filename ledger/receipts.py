@@ -125,7 +125,7 @@ def parse_receipt(data: bytes) -> Receipt:
     if proof.extra is not None:
         raise ReceiptMalformed(reason="extra data in the proof is not authenticated")
     entry = _binary(value["entry"], "entry")
-    return Receipt(record, salt, entry, proof, parse_anchors(anchors))
+    return Receipt(record, salt, entry, proof, parse_anchors(anchors, {proof_text: proof}))
 
 
 def verify_receipt(data: bytes, policy: Policy, demands: Demands | None = None) -> Outcome:
