@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CHAIN = "chain"
 LEAVES = "leaves"
+LEAVES_POLL = 60.0  # seconds between looks for complete evidence: each reads all rows of anchors
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,8 @@ class Evidence:
             self._recall(cosigning)
         if self._threads or cosigning is not None:
             seconds = self._settings.evidence_leaf_seconds
-            self._add(LEAVES, EvidencePublisher(self._ledger, seconds), seconds)
+            publisher = EvidencePublisher(self._ledger, seconds)
+            self._add(LEAVES, publisher, seconds, poll=min(LEAVES_POLL, seconds / 4))
         for thread in self._threads.values():
             thread.start()
 
@@ -102,13 +104,13 @@ class Evidence:
         if self._ledger.reader.root(kept.size) == kept.signed.checkpoint.root:
             cosigning.recall(kept.signed, kept.at)
 
-    def _add(self, name: str, steps: Steps, interval: float) -> None:
+    def _add(self, name: str, steps: Steps, interval: float, poll: float = POLL) -> None:
         self._threads[name] = EvidenceThread(
             name,
             steps,
             self._clock,
             lambda: self._ledger.leading,
-            poll=min(POLL, interval / 2),
+            poll=min(poll, interval / 2),
             observe=self._observe,
         )
 

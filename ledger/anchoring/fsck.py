@@ -20,7 +20,7 @@ from ledger.anchoring.rows import (
 )
 from ledger.anchors import chain_evidence, stamp_parts
 from ledger.checkpoints import parse_checkpoint
-from ledger.fsck_reading import Findings
+from ledger.fsck_reading import Findings, pages
 from ledger.leaves import EVIDENCE, PublicLeaf, parse_leaf
 from ledger.problems import Problem
 from ledger.service import Ledger
@@ -63,22 +63,28 @@ def check_anchoring(ledger: Ledger) -> list[Problem]:
 def _published(ledger: Ledger, found: Findings) -> None:
     """Documents against their digests and the leaves that name them, and the other way round."""
     table, entries = evidence_in_log, ledger_entries.c
+    where, kept = f"{table.name}/", set[str]()
     with found.guarded(table.name):
         with ledger.database.read() as tx:
-            rows = tx.all(select(table))
             query = select(entries.entry_id, entries.leaf).where(entries.kind == EVIDENCE)
             leaves = {row["entry_id"]: row["leaf"] for row in tx.all(query)}
-            kept_rows = {row["position"]: row for row in tx.all(select(anchors))}
         named = {entry_id: _named(leaf) for entry_id, leaf in leaves.items()}
-        where = f"{table.name}/"
-        for row in rows:
-            with found.guarded(where, "row_unreadable"):
-                wrong = _document(ledger, row, named.get(row["entry_id"], _NOTHING))
-                found.columns("evidence_altered", where, wrong)
-            with found.guarded(f"{anchors.name}/", "row_unreadable"):
-                if _differs(kept_rows.get(row["anchor"]), row):
-                    found.add("anchor_altered", f"{anchors.name}/", "evidence")
-        kept = {row["digest"].hex() for row in rows}
+        for page in pages(ledger.database, table.c.digest):
+            kept |= {digest.hex() for digest in page}
+            with ledger.database.read() as tx:
+                rows = tx.all(select(table).where(table.c.digest.in_(page)))
+                sources = [row["anchor"] for row in rows]
+                made_from = {
+                    row["position"]: row
+                    for row in tx.all(select(anchors).where(anchors.c.position.in_(sources)))
+                }
+            for row in rows:
+                with found.guarded(where, "row_unreadable"):
+                    wrong = _document(ledger, row, named.get(row["entry_id"], _NOTHING))
+                    found.columns("evidence_altered", where, wrong)
+                with found.guarded(f"{anchors.name}/", "row_unreadable"):
+                    if _differs(made_from.get(row["anchor"]), row):
+                        found.add("anchor_altered", f"{anchors.name}/", "evidence")
         for _, items in named.values():
             for item in items:
                 if item.get("sha256") not in kept:
