@@ -34,6 +34,7 @@ CANARY_STEPS = ("object", "entry")
 DAMAGE = (
     "content_mismatch",
     "database_damaged",
+    "evidence_damaged",
     "not_in_log",
     "object_missing",
     "record_corrupt",
