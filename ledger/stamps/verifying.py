@@ -66,13 +66,14 @@ def verify_stamp(
     try:
         verifier.verify_message(response, message)
         own = [_certificate(one) for one in response.signed_data.certificates]
-    except (VerificationError, ValueError) as error:
+        until = min(one.not_valid_after_utc for one in [*own, *between, *trusted])
+    except (VerificationError, ValueError, x509.InvalidVersion) as error:
         raise StampInvalid(reason="signature, certificate, nonce or content") from error
     info = response.tst_info
     return Stamped(
         time=info.gen_time + _accuracy(response),
         serial=info.serial_number,
-        until=min(one.not_valid_after_utc for one in [*own, *between, *trusted]),
+        until=until,
     )
 
 
@@ -97,7 +98,7 @@ def load_roots(pem: bytes) -> list[x509.Certificate]:
 def _roots(pem: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise StampMalformed(reason="roots are certificates in PEM") from error
 
 
@@ -107,9 +108,10 @@ def _intermediate(der: bytes) -> x509.Certificate:
     vouches for itself would be believed, whoever sent it."""
     try:
         certificate = _certificate(der)
-    except ValueError as error:
+        vouches_for_itself = certificate.issuer == certificate.subject  # reads the names
+    except (ValueError, x509.InvalidVersion) as error:
         raise StampMalformed(reason="not a certificate") from error
-    if certificate.issuer == certificate.subject:
+    if vouches_for_itself:
         raise StampInvalid(reason="a root among the certificates that came with it")
     return certificate
 

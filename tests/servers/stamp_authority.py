@@ -121,6 +121,11 @@ class StampAuthority:
     def renew_certificate(self, days: int) -> None:
         self._certificate("tsa", "between", "tsa", days)
 
+    def say_accuracy(self, seconds: int) -> None:
+        """From now on its times may be off by that much."""
+        path = self.folder / "openssl.cnf"
+        path.write_text(CONFIG.replace("accuracy = secs:1", f"accuracy = secs:{seconds}"))
+
     def close(self) -> None:
         self._resume.set()
         self._server.shutdown()

@@ -1,4 +1,5 @@
-"""`python -m tests.soak [--seeds N] [--kills N] [--flips N] [--edits N] [--minutes M]`.
+"""`python -m tests.soak [--seeds N] [--kills N] [--flips N] [--edits N] [--mutations 0|1]
+[--minutes M]`.
 
 One line per figure of a release; exit code 1 when anything was lost, missed or
 violated. A loop that is given 0 is left out; one that comes to the end of its time
@@ -23,6 +24,9 @@ from runtime.store import open_store
 from tests.flips.flipping import Editor, Flipper, make_small
 from tests.kills.hosts import CommandHost, ForkingHost, Host, PostgresHost, postgres_store
 from tests.kills.loop import make_store, run
+from tests.mutations.bugs import BUGS as CHECKS
+from tests.mutations.judging import ALL, caught, judge_part
+from tests.mutations.specimens import make
 from tests.power_loss.cuts import cut_everywhere, record
 from tests.power_loss.scenarios import SCENARIOS
 from tests.runtime.fsck.conftest import NOON
@@ -31,6 +35,7 @@ from tests.simulation.running import replay, run_seeds, seeds_until_found
 
 SEEDS_AT_ONCE = 100
 KILLS_OF_A_STORE = 50  # its `fsck` would take longer and longer
+PARTS = 8  # of each family of mutations
 SHOWN = 20
 
 
@@ -125,6 +130,33 @@ class Soak:
         verdict = f"all caught in ≤ {most} seeds" if not failures else f"{len(failures)} missed"
         self.line(f"{len(BUGS)} planted bugs of the log: {verdict}", failures)
 
+    def mutations(self) -> None:
+        totals: Counter[str] = Counter()
+        wrong: list[str] = []
+        work = [(family, part, PARTS) for family in ALL for part in range(PARTS)]
+        with multiprocessing.Pool(self._given.processes) as pool:
+            results = pool.imap_unordered(_judged, work)
+            for _ in self.counted("parts of mutations", len(work)):
+                one, found = next(results)
+                totals += one
+                wrong += found
+            pool.terminate()
+        verdict = f"{len(wrong)} passed" if wrong else "none passed"
+        self.line(
+            f"{totals.total()} changed receipts: {verdict} ({totals['refused']} refused,"
+            f" {totals['lost']} evidence lost, {totals['taken']} as true,"
+            f" {totals['unseen']} of what nothing depends on)",
+            wrong,
+        )
+        missed = []
+        with tempfile.TemporaryDirectory() as folder:
+            specimens = make(Path(folder))
+        for number in self.counted("checks left out", len(CHECKS)):
+            if caught(specimens, CHECKS[number]) is None:
+                missed.append(CHECKS[number].name)
+        verdict = f"{len(missed)} missed" if missed else "all noticed"
+        self.line(f"{len(CHECKS)} checks of a verifier left out: {verdict}", missed)
+
     def power(self, several: int) -> None:
         states, failures = 0, []
         with tempfile.TemporaryDirectory() as folder:
@@ -192,6 +224,12 @@ class Soak:
                 self.line(f"{made} {what} ({kinds}): {verdict}", found.missed)
 
 
+def _judged(work: tuple[str, int, int]) -> tuple[Counter[str], list[str]]:
+    judge = judge_part(*work)
+    counted = ("refused", "lost", "taken", "unseen")
+    return Counter({name: getattr(judge, name) for name in counted}), judge.wrong
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     add: Callable[..., object] = parser.add_argument
@@ -201,6 +239,7 @@ def main() -> int:
     add("--postgres-kills", type=int, default=300, help="of PostgreSQL and the API over it")
     add("--flips", type=int, default=10_000, help="single-bit flips of stored files")
     add("--edits", type=int, default=1_000, help="edits and deletions of rows")
+    add("--mutations", type=int, default=1, help="0: no changed receipts; 1: every change")
     add("--cuts", type=int, default=8, help="random states after each operation")
     add("--first-seed", type=int, default=0)
     add("--processes", type=int, default=2, help="for the seeds")
@@ -210,6 +249,8 @@ def main() -> int:
     if given.seeds:
         soak.seeds(given.seeds)
         soak.bugs()
+    if given.mutations:
+        soak.mutations()
     if given.cuts:
         soak.power(given.cuts)
     if given.flips or given.edits:

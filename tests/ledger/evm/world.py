@@ -40,6 +40,8 @@ class World:
     code: bytes = CODE
     others: int = 40
     forks: int = 0
+    contract: bytes = CONTRACT
+    first: int = 7  # number of the block, and of the first of a row
     storage: HexaryTrie = field(init=False)
     state: HexaryTrie = field(init=False)
 
@@ -53,9 +55,12 @@ class World:
             account = [big(number), b"\x01", keccak(b"empty"), keccak(b"")]
             self.state[keccak(b"account %d" % number)] = rlp.encode(account)
         self.account = [b"\x01", b"", self.storage.root_hash, self.code]
-        self.state[keccak(CONTRACT)] = rlp.encode(self.account)
+        self.state[keccak(self.contract)] = rlp.encode(self.account)
 
-    def fields(self, number: int = 7, parent: bytes = bytes(32), extra: bytes = VANITY) -> list:
+    def fields(
+        self, number: int | None = None, parent: bytes = bytes(32), extra: bytes = VANITY
+    ) -> list:
+        number = self.first if number is None else number
         fields = [
             parent,
             keccak(b"uncles"),
@@ -77,9 +82,9 @@ class World:
 
     def evidence(self, header: bytes, *following: bytes) -> ChainEvidence:
         return ChainEvidence(
-            contract=CONTRACT,
+            contract=self.contract,
             header=header,
-            account=proof(self.state, keccak(CONTRACT)),
+            account=proof(self.state, keccak(self.contract)),
             storage=proof(self.storage, keccak(slot_of(self.origin, self.size))),
             following=following,
         )
@@ -89,7 +94,7 @@ class World:
     def plain(self) -> bytes:
         return rlp.encode(self.fields())
 
-    def clique(self, signer: int, number: int = 7, parent: bytes = bytes(32)) -> bytes:
+    def clique(self, signer: int, number: int | None = None, parent: bytes = bytes(32)) -> bytes:
         digest = keccak(rlp.encode(self.fields(number, parent, VANITY)))
         seal = KEYS[signer].sign_msg_hash(digest).to_bytes()
         return rlp.encode(self.fields(number, parent, VANITY + seal))
@@ -97,7 +102,7 @@ class World:
     def clique_row(self, *signers: int) -> list[bytes]:
         row: list[bytes] = []
         for at, signer in enumerate(signers):
-            row.append(self.clique(signer, 7 + at, keccak(row[-1]) if row else bytes(32)))
+            row.append(self.clique(signer, self.first + at, keccak(row[-1]) if row else bytes(32)))
         return row
 
     def qbft(self, *signers: int, round_: bytes = b"\x02") -> bytes:
