@@ -30,6 +30,7 @@ from ledger.errors import (
 )
 from ledger.heads import newest_shard
 from ledger.high_water import HighWaterFile
+from ledger.pkcs11.signers import Tokens
 from ledger.policy import parse_policy
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
@@ -114,6 +115,7 @@ class Store:
             shards=place.shards,
             stops=place.stops,
             memory=head_memory(settings),
+            tokens=tokens_of(settings),
         )
         if settings.witness_policy is not None:
             use_witnesses(self.ledger, settings, settings.witness_policy)
@@ -361,6 +363,14 @@ def head_memory(settings: Settings) -> HighWaterFile | None:
     return None if file is None else HighWaterFile(data_path(file))
 
 
+def tokens_of(settings: Settings) -> Tokens | None:
+    """How keys in PKCS#11 tokens are reached, if the settings say so. Opens nothing."""
+    if settings.pkcs11_module is None or settings.pkcs11_pin is None:
+        return None
+    pin = settings.pkcs11_pin.get_secret_value()
+    return Tokens(data_path(settings.pkcs11_module), pin, settings.pkcs11_token)
+
+
 def create_store(
     data: Path, name: str, clock: Clock | None = None, settings: Settings | None = None
 ) -> None:
@@ -409,6 +419,7 @@ def create_store(
             shard=str(clock.now().year),
             shards=place.shards,
             stops=place.stops,
+            tokens=tokens_of(settings),
         )
         if memory is not None:
             memory.create(ledger.signed_checkpoint().encode())
