@@ -30,7 +30,6 @@ from ledger.errors import (
 )
 from ledger.heads import newest_shard
 from ledger.high_water import HighWaterFile
-from ledger.pkcs11.signers import Tokens
 from ledger.policy import parse_policy
 from ledger.service import Ledger
 from license_service.kinds import load_kinds
@@ -66,6 +65,7 @@ from runtime.queue_state import queue_state, signed_at
 from runtime.rooms import ALL, Room
 from runtime.scrub.progress import load
 from runtime.settings import Settings, data_path, read_settings, variable
+from runtime.signing_keys import tokens_of
 from runtime.timed_objects import TimedObjects
 from runtime.tracing import open_tracing
 from runtime.unexpected import describe
@@ -361,14 +361,6 @@ def head_memory(settings: Settings) -> HighWaterFile | None:
     """Where the newest head is remembered outside of the store, if the settings say so."""
     file = settings.high_water_file
     return None if file is None else HighWaterFile(data_path(file))
-
-
-def tokens_of(settings: Settings) -> Tokens | None:
-    """How keys in PKCS#11 tokens are reached, if the settings say so. Opens nothing."""
-    if settings.pkcs11_module is None or settings.pkcs11_pin is None:
-        return None
-    pin = settings.pkcs11_pin.get_secret_value()
-    return Tokens(data_path(settings.pkcs11_module), pin, settings.pkcs11_token)
 
 
 def create_store(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ledger.pkcs11.errors import (
@@ -268,9 +269,10 @@ _ED25519 = bytes.fromhex("06032b6570")  # the OID 1.3.101.112, as CKA_EC_PARAMS
 _libraries: dict[str, Library] = {}
 
 
-def library_at(path: str) -> Library:
-    """The library of this process at a path. Opens nothing."""
-    return _libraries.setdefault(path, Library(path))
+def library_at(path: Path) -> Library:
+    """The library of this process at a path, however that is spelled. Opens nothing."""
+    real = str(path.resolve())
+    return _libraries.setdefault(real, Library(real))
 
 
 def lacking(private: "PrivateKey") -> list[str]:

@@ -29,7 +29,7 @@ class Tokens:
 
     @property
     def library(self) -> Library:
-        return library_at(str(self.module))
+        return library_at(self.module)
 
     def make(self, token: str, name: str, kind: SignatureType) -> tuple[TokenUri, VerifierKey]:
         """Make an Ed25519 key in the token of that label; where it is, and its public key.

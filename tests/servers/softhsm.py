@@ -75,7 +75,7 @@ class SoftHsm:
             "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", OFFICER_PIN
         )  # fmt: skip
         (folder,) = set(self._folder.iterdir()) - before
-        library_at(str(self.module)).close()  # it lists tokens when it is opened
+        library_at(self.module).close()  # it lists tokens when it is opened
         return Token(Tokens(self.module, PIN, label), folder)
 
     def tool(self, *arguments: str | Path) -> None:
