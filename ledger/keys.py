@@ -1,4 +1,7 @@
-"""Signing keys behind the ports `NoteSigner` and `Cosigner`, and the files they lie in."""
+"""Signing keys behind the ports `NoteSigner` and `Cosigner`, and the files they lie in.
+
+A key file holds the private key, or a reference to one in a PKCS#11 token.
+"""
 
 import base64
 import os
@@ -14,8 +17,13 @@ from ledger.checkpoints import Checkpoint, checkpoint_of
 from ledger.cosignatures import ed25519_message, mldsa44_message
 from ledger.errors import KeyFileUnsafe, KeyMalformed, LogExists
 from ledger.notes import SignatureType, VerifierKey, decode_base64
+from ledger.pkcs11.errors import TokenUriInvalid
+from ledger.pkcs11.signers import TokenCosigner, Tokens, TokenSigner
+from ledger.pkcs11.uris import TokenUri
+from storage.objects.durable_file import fsync_folder
 
 _PREFIX = "PRIVATE+KEY"
+_REFERENCE = "pkcs11:"
 _SEED_SIZE = 32
 
 
@@ -31,6 +39,9 @@ class Ed25519Signer:
     def key(self) -> VerifierKey:
         return self._key
 
+    def prepare(self) -> None:
+        """The key is in memory."""
+
     def sign(self, text: str) -> bytes:
         """64 bytes over the UTF-8 note text; the same text gives the same bytes."""
         return self._private.sign(text.encode())
@@ -41,10 +52,13 @@ class Cosigner(Protocol):
 
     `cosign` returns the `blob` of the signature line, `u64be time ‖ signature`; `time`
     in POSIX seconds. Safe to call from many threads; the private key stays inside.
+    `prepare` raises now what `cosign` would raise, where the key cannot be reached.
     """
 
     @property
     def key(self) -> VerifierKey: ...
+
+    def prepare(self) -> None: ...
 
     def cosign(self, checkpoint: Checkpoint, time: int) -> bytes: ...
 
@@ -60,6 +74,9 @@ class Ed25519Cosigner:
     @property
     def key(self) -> VerifierKey:
         return self._key
+
+    def prepare(self) -> None:
+        """The key is in memory."""
 
     def cosign(self, checkpoint: Checkpoint, time: int) -> bytes:
         return time.to_bytes(8, "big") + self._private.sign(ed25519_message(checkpoint, time))
@@ -80,6 +97,9 @@ class MLDSA44Cosigner:
     def key(self) -> VerifierKey:
         return self._key
 
+    def prepare(self) -> None:
+        """The key is in memory."""
+
     def cosign(self, checkpoint: Checkpoint, time: int) -> bytes:
         message = mldsa44_message(self._key.name, checkpoint, time)
         return time.to_bytes(8, "big") + self._private.sign(message)
@@ -92,38 +112,80 @@ class MLDSA44Cosigner:
         return self.cosign(checkpoint_of(text), 0)
 
 
-KeyHolder: TypeAlias = Ed25519Signer | Ed25519Cosigner | MLDSA44Cosigner
+KeyHolder: TypeAlias = (
+    Ed25519Signer | Ed25519Cosigner | MLDSA44Cosigner | TokenSigner | TokenCosigner
+)
 _MAKERS: Mapping[SignatureType, Callable[[str, bytes], KeyHolder]] = {
     SignatureType.ED25519: Ed25519Signer,
     SignatureType.COSIGNATURE_ED25519: Ed25519Cosigner,
     SignatureType.COSIGNATURE_MLDSA44: MLDSA44Cosigner,
 }
+_IN_TOKENS: Mapping[SignatureType, Callable[[TokenUri, VerifierKey, Tokens | None], KeyHolder]] = {
+    SignatureType.ED25519: TokenSigner,
+    SignatureType.COSIGNATURE_ED25519: TokenCosigner,
+}
 
 
-def create_key_file(path: Path, name: str) -> Ed25519Signer:
+def create_key_file(
+    path: Path, name: str, tokens: Tokens | None = None
+) -> Ed25519Signer | TokenSigner:
     """Make a fresh Ed25519 key of a log: see `create_typed_key_file`."""
-    signer = create_typed_key_file(path, name, SignatureType.ED25519)
-    assert isinstance(signer, Ed25519Signer)  # noqa: S101 - for the type checker
+    signer = create_typed_key_file(path, name, SignatureType.ED25519, tokens)
+    assert isinstance(signer, Ed25519Signer | TokenSigner)  # noqa: S101 - for the type checker
     return signer
 
 
 def create_mldsa44_key_file(path: Path, name: str) -> MLDSA44Cosigner:
-    """Make a fresh ML-DSA-44 key: see `create_typed_key_file`."""
+    """Make a fresh ML-DSA-44 key, always in a file: see `create_typed_key_file`."""
     signer = create_typed_key_file(path, name, SignatureType.COSIGNATURE_MLDSA44)
     assert isinstance(signer, MLDSA44Cosigner)  # noqa: S101 - for the type checker
     return signer
 
 
-def create_typed_key_file(path: Path, name: str, kind: SignatureType) -> KeyHolder:
+def create_typed_key_file(
+    path: Path, name: str, kind: SignatureType, tokens: Tokens | None = None
+) -> KeyHolder:
     """Make a fresh key in a new file of mode 0600, durable on return.
 
     The file is one line, `PRIVATE+KEY+name+hex(key id)+base64(type ‖ seed)`,
-    the form of Go's `note` package. `LogExists` if the file is there already.
+    the form of Go's `note` package. With a label in `tokens` an Ed25519 key is made in that
+    token, and the line is a reference without any secret: a `pkcs11:` URI (RFC 7512), a
+    space, and the vkey. `LogExists` if the file is there already; what `Tokens.make` raises.
     """
+    if path.exists():
+        raise LogExists()
+    if tokens is not None and tokens.label is not None and kind in _IN_TOKENS:
+        uri, key = tokens.make(tokens.label, name, kind)
+        try:
+            _write(path, f"{uri.text} {key.text}\n")
+        except BaseException:
+            tokens.destroy(uri)  # nobody would find it again
+            raise
+        return _IN_TOKENS[kind](uri, key, tokens)
     seed = os.urandom(_SEED_SIZE)
     signer = _MAKERS[kind](name, seed)
     material = base64.b64encode(bytes([kind]) + seed).decode()
-    line = f"{_PREFIX}+{name}+{signer.key.key_id.hex()}+{material}\n"
+    _write(path, f"{_PREFIX}+{name}+{signer.key.key_id.hex()}+{material}\n")
+    return signer
+
+
+def destroy_key_file(path: Path, tokens: Tokens | None = None) -> None:
+    """Destroy a key for good: in its token first, if it is in one; then its file.
+
+    Destroyed already: nothing is done. What `open_typed_key_file` and `Tokens.destroy`
+    raise; `TokenNotConfigured`: the key is in a token, and its file is kept.
+    """
+    try:
+        holder = open_typed_key_file(path, tokens)
+    except FileNotFoundError:
+        return
+    if isinstance(holder, TokenSigner | TokenCosigner):
+        holder.destroy()
+    path.unlink()
+    fsync_folder(str(path.parent))
+
+
+def _write(path: Path, line: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -136,18 +198,13 @@ def create_typed_key_file(path: Path, name: str, kind: SignatureType) -> KeyHold
         os.fsync(descriptor)
     # The folder above too: this one may be new, and its own name must last as well.
     for above in (path.parent, path.parent.parent):
-        folder = os.open(above, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    return signer
+        fsync_folder(str(above))
 
 
-def open_key_file(path: Path) -> Ed25519Signer:
+def open_key_file(path: Path, tokens: Tokens | None = None) -> Ed25519Signer | TokenSigner:
     """Read the Ed25519 key of a log: see `open_typed_key_file`; another kind is damage."""
-    signer = open_typed_key_file(path)
-    if not isinstance(signer, Ed25519Signer):
+    signer = open_typed_key_file(path, tokens)
+    if not isinstance(signer, Ed25519Signer | TokenSigner):
         raise KeyFileUnsafe(path=path.name, reason="damaged")
     return signer
 
@@ -160,10 +217,11 @@ def open_mldsa44_key_file(path: Path) -> MLDSA44Cosigner:
     return signer
 
 
-def open_typed_key_file(path: Path) -> KeyHolder:
+def open_typed_key_file(path: Path, tokens: Tokens | None = None) -> KeyHolder:
     """Read a key file. `KeyFileUnsafe`: others may read it, or it is damaged.
 
-    A missing file is `FileNotFoundError`: the caller knows what that means.
+    A reference to a token opens nothing yet. A missing file is `FileNotFoundError`: the
+    caller knows what that means.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -178,25 +236,32 @@ def open_typed_key_file(path: Path) -> KeyHolder:
         if facts.st_mode & 0o077:
             raise KeyFileUnsafe(path=path.name, reason="permissions must be 0600")
         data = file.read(4096)
-    signer = _parse(data)
+    try:
+        text = data.decode()
+        signer = _parse_reference(text, tokens) if text.startswith(_REFERENCE) else _parse(text)
+    except TokenUriInvalid as error:
+        raise KeyFileUnsafe(path=path.name, reason=error.message_en()) from error
+    except (UnicodeDecodeError, KeyMalformed):
+        signer = None
     if signer is None:
         raise KeyFileUnsafe(path=path.name, reason="damaged")
     return signer
 
 
-def _parse(data: bytes) -> KeyHolder | None:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
+def _parse_reference(text: str, tokens: Tokens | None) -> KeyHolder | None:
+    uri, _, vkey = text.removesuffix("\n").partition(" ")
+    key = VerifierKey.parse(vkey)
+    if key.type not in _IN_TOKENS:
         return None
+    return _IN_TOKENS[key.type](TokenUri.parse(uri), key, tokens)
+
+
+def _parse(text: str) -> KeyHolder | None:
     parts = text.removesuffix("\n").split("+", 4)
     if len(parts) != 5 or "+".join(parts[:2]) != _PREFIX:
         return None
     raw = decode_base64(parts[4])
     if raw is None or len(raw) != 1 + _SEED_SIZE or raw[0] not in _MAKERS:
         return None
-    try:
-        signer = _MAKERS[SignatureType(raw[0])](parts[2], raw[1:])
-    except KeyMalformed:
-        return None  # not a key name
+    signer = _MAKERS[SignatureType(raw[0])](parts[2], raw[1:])
     return signer if signer.key.key_id.hex() == parts[3] else None

@@ -103,11 +103,14 @@ class NoteSigner(Protocol):
     """Signs note texts under one key. `sign` returns the `blob` of the signature line.
 
     The same text may be signed again after a crash. Safe to call from many
-    threads. The private key never leaves the implementation.
+    threads. The private key never leaves the implementation. `prepare` raises now what
+    `sign` would raise, where the key cannot be reached or is another one.
     """
 
     @property
     def key(self) -> VerifierKey: ...
+
+    def prepare(self) -> None: ...
 
     def sign(self, text: str) -> bytes: ...
 

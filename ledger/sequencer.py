@@ -86,7 +86,7 @@ class Sequencer:
 
         Returns how many entries that round gave a place. Signs nothing before
         the comparison: `DatabaseOlderThanLog`, `HeadOlderThanRemembered`, `LogDiverged`,
-        `KeyMismatch`.
+        `KeyMismatch`; what `NoteSigner.prepare` raises.
         """
         return self._guarded(lambda: self._recover(at))
 
@@ -161,6 +161,8 @@ class Sequencer:
         self._tail = tail_of(head.size, self._tiles.get_many(edge(head.size)))
         if self._tail.root != head.root:
             raise LogDiverged(reason="the tiles do not give the database's root")
+        for signer in self._signers:
+            signer.prepare()  # before another process is told to stop
         self.vouch(self._own_checkpoint(head))
         self._head = self._database.write(lambda tx: heads.take_over(tx, at, head))
         if head.size:

@@ -43,6 +43,7 @@ from ledger.lock import SequencerLock, lock_of
 from ledger.merkle import leaf_hash
 from ledger.notes import NoteSigner, is_key_name
 from ledger.outside import Outside
+from ledger.pkcs11.signers import Tokens
 from ledger.policy import Policy
 from ledger.reader import LogReader
 from ledger.receipts import build_receipt, parse_receipt
@@ -128,12 +129,14 @@ class Ledger:
         shard: str,
         shards: Shards | None = None,
         stops: ObjectStore | None = None,
+        tokens: Tokens | None = None,
     ) -> "Ledger":
         """Bring a log into being: keys, place, head, first leaf, first checkpoint.
 
         The origin is `name/shard`. The first leaf is public, `shard.opened`,
         with the origin and both verifier keys. `shards` and `stops`: where its
-        tiles and the notes of stops lie, by default in `directory`. The only way
+        tiles and the notes of stops lie, by default in `directory`. `tokens`: the PKCS#11
+        token in which the Ed25519 key is made, if they name one. The only way
         a log is born; `LogExists` if any part of it is there. Not started on
         return.
         """
@@ -146,7 +149,7 @@ class Ledger:
             if heads.newest_shard(tx) is not None:
                 raise LogExists()
         signers: list[NoteSigner] = [
-            create_key_file(key_path(directory, shard), origin),
+            create_key_file(key_path(directory, shard), origin, tokens),
             create_mldsa44_key_file(mldsa44_key_path(directory, shard), origin),
         ]
         shards = shards or FolderShards(log_path(directory))
@@ -172,7 +175,13 @@ class Ledger:
         database.write(open_shard)
         ledger.sequence(at)
         return cls.open(
-            directory, database=database, vault=vault, clock=clock, shards=shards, stops=stops
+            directory,
+            database=database,
+            vault=vault,
+            clock=clock,
+            shards=shards,
+            stops=stops,
+            tokens=tokens,
         )
 
     @classmethod
@@ -187,10 +196,12 @@ class Ledger:
         shards: Shards | None = None,
         stops: ObjectStore | None = None,
         memory: HeadMemory | None = None,
+        tokens: Tokens | None = None,
     ) -> "Ledger":
         """Open the newest shard. Makes nothing: every missing part is a named error.
 
-        `shards`, `stops`: where they lie, as for `create`.
+        `shards`, `stops`: where they lie, as for `create`. `tokens`: how a key in a
+        PKCS#11 token is reached; that happens first when the log is to be written.
         `LogMissing`, `KeyWithoutDatabase`, `DatabaseWithoutKey`, `KeyFileUnsafe`.
         Whether the parts belong together is checked before the first signature,
         by `start` and `sequence`: `fsck` must be able to open what does not fit.
@@ -204,7 +215,7 @@ class Ledger:
             keys = list((directory / "keys").glob("log-*.key"))
             raise KeyWithoutDatabase() if keys else LogMissing()
         try:
-            signers = open_signers(directory, shard)
+            signers = open_signers(directory, shard, tokens)
         except FileNotFoundError:
             raise DatabaseWithoutKey() from None
         tiles = (shards or FolderShards(log_path(directory))).open(shard)
@@ -453,15 +464,15 @@ def key_path(directory: Path, shard: str) -> Path:
     return signer_paths(directory / "keys", shard)[0]
 
 
-def open_signers(directory: Path, shard: str) -> list[NoteSigner]:
+def open_signers(directory: Path, shard: str, tokens: Tokens | None = None) -> list[NoteSigner]:
     """The log's own keys, Ed25519 first. `FileNotFoundError`, `KeyFileUnsafe`."""
-    return signers_in(directory / "keys", shard)
+    return signers_in(directory / "keys", shard, tokens)
 
 
-def signers_in(keys: Path, shard: str) -> list[NoteSigner]:
+def signers_in(keys: Path, shard: str, tokens: Tokens | None = None) -> list[NoteSigner]:
     """`open_signers` from a folder of keys."""
     classical, post_quantum = signer_paths(keys, shard)
-    return [open_key_file(classical), open_mldsa44_key_file(post_quantum)]
+    return [open_key_file(classical, tokens), open_mldsa44_key_file(post_quantum)]
 
 
 def signer_paths(keys: Path, shard: str) -> tuple[Path, Path]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from kernel.clock import Clock
 from ledger.errors import OutsideUnreachable, SequencerBusy, SequencerLost
 from ledger.lock import SequencerLock
+from ledger.pkcs11.errors import TokenFailed, TokenNotFound
 from ledger.sequencer import MAX_BATCH, Sequencer, reason_of
 from storage.errors import (
     DatabaseBusy,
@@ -29,6 +30,8 @@ _PASSING = (
     StorageFull,
     StoreAway,
     OutsideUnreachable,
+    TokenFailed,
+    TokenNotFound,
 )
 
 _log = logging.getLogger(__name__)
@@ -39,8 +42,8 @@ class Worker:
 
     The lock is asked before each round, and given back once the sequencer failed,
     so that another process can take over. A failure of the database's connection,
-    of the lock alone, of a full disk, or of a store that is away passes: this process
-    then stands by, and recovers.
+    of the lock alone, of a full disk, of a store or a PKCS#11 token that is away passes:
+    this process then stands by, and recovers.
     """
 
     def __init__(

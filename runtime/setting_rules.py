@@ -41,6 +41,10 @@ _OWN: Mapping[str, tuple[str, str]] = {
         "metrics_access 为 token 时必须设置",
         "it is needed when metrics_access is token",
     ),
+    "pkcs11": (
+        "pkcs11_module 与 pkcs11_pin 须一并设置",
+        "pkcs11_module and pkcs11_pin go together",
+    ),
     "bucket": (
         "s3_endpoint、s3_bucket、s3_access_key、s3_secret_key 须一并设置",
         "s3_endpoint, s3_bucket, s3_access_key and s3_secret_key go together",

@@ -60,6 +60,16 @@ class Settings(BaseSettings):
     """另一磁盘上的文件，记住最新日志头；整机回退到旧快照后据此拒绝签名。
     File on another disk that remembers the newest head of the log; a machine that was put
     back to an older snapshot then signs nothing."""
+    pkcs11_module: Path | None = None
+    """PKCS#11 模块文件；日志的 Ed25519 密钥在令牌中时设置，见 docs/signing-keys.md。
+    File of the PKCS#11 module, where the log's Ed25519 key is in a token: docs/signing-keys.md."""
+    pkcs11_pin: SecretStr | None = None
+    """令牌的用户 PIN。
+    The token's user PIN."""
+    pkcs11_token: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    """令牌的标签：新的日志密钥建在其中（不可导出）；不设则建为文件。
+    Label of the token in which new log keys are made, never to leave it; without it they are
+    files."""
     batch_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
     """日志每隔多久收取一批条目，毫秒。
     How long entries gather before the sequencer takes them, in milliseconds."""
@@ -196,6 +206,14 @@ class Settings(BaseSettings):
             raise ValueError("metrics_token:short")
         if self.metrics_access == "token" and token is None:
             raise ValueError("metrics_token:missing")
+        return self
+
+    @model_validator(mode="after")
+    def _token_whole_or_not_at_all(self) -> "Settings":
+        if self.pkcs11_module is None and (self.pkcs11_pin or self.pkcs11_token):
+            raise ValueError("pkcs11_module:pkcs11")
+        if self.pkcs11_module is not None and not self.pkcs11_pin:
+            raise ValueError("pkcs11_pin:pkcs11")
         return self
 
     @model_validator(mode="after")

@@ -65,6 +65,7 @@ from runtime.queue_state import queue_state, signed_at
 from runtime.rooms import ALL, Room
 from runtime.scrub.progress import load
 from runtime.settings import Settings, data_path, read_settings, variable
+from runtime.signing_keys import tokens_of
 from runtime.timed_objects import TimedObjects
 from runtime.tracing import open_tracing
 from runtime.unexpected import describe
@@ -114,6 +115,7 @@ class Store:
             shards=place.shards,
             stops=place.stops,
             memory=head_memory(settings),
+            tokens=tokens_of(settings),
         )
         if settings.witness_policy is not None:
             use_witnesses(self.ledger, settings, settings.witness_policy)
@@ -412,6 +414,7 @@ def create_store(
             shard=str(clock.now().year),
             shards=place.shards,
             stops=place.stops,
+            tokens=tokens_of(settings),
         )
         if memory is not None:
             memory.create(ledger.signed_checkpoint().encode())

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kernel.errors import CodedError
 from ledger.keys import Cosigner, Ed25519Signer, open_typed_key_file
 from ledger.notes import SignatureType, VerifierKey
+from ledger.pkcs11.signers import Tokens, TokenSigner
 from runtime.errors import ConfigUnreadable, SettingInvalid
 from runtime.setting_rules import sentences
 
@@ -45,8 +46,9 @@ class _File(BaseModel):
     logs: Annotated[list[_Log], Field(min_length=1)]
 
 
-def read_witness_config(path: Path) -> WitnessConfig:
-    """Read the file and the keys that it names, relative to its folder.
+def read_witness_config(path: Path, tokens: Tokens | None = None) -> WitnessConfig:
+    """Read the file and the keys that it names, relative to its folder; `tokens`: how those
+    in PKCS#11 tokens are reached.
 
     `ConfigUnreadable`, or `SettingInvalid` with the field (`logs[0].vkeys[1]`).
     """
@@ -69,22 +71,24 @@ def read_witness_config(path: Path) -> WitnessConfig:
         state=folder / file.state,
         host=file.host,
         port=file.port,
-        cosigners=_cosigners(file.keys, folder, path),
+        cosigners=_cosigners(file.keys, folder, path, tokens),
         logs=_logs(file.logs, path),
     )
 
 
-def _cosigners(names: list[str], folder: Path, path: Path) -> tuple[Cosigner, ...]:
+def _cosigners(
+    names: list[str], folder: Path, path: Path, tokens: Tokens | None
+) -> tuple[Cosigner, ...]:
     opened: list[Cosigner] = []
     for number, name in enumerate(names):
         field = _field(("keys", number), path)
         try:
-            key = open_typed_key_file(folder / name)
+            key = open_typed_key_file(folder / name, tokens)
         except FileNotFoundError:
             raise SettingInvalid(name=field, rule="没有该文件", rule_en="no such file") from None
         except CodedError as error:
             raise _refused(field, error) from error
-        if isinstance(key, Ed25519Signer):
+        if isinstance(key, Ed25519Signer | TokenSigner):
             raise SettingInvalid(
                 name=field,
                 rule="这是日志的密钥，不是见证的密钥",

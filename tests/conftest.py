@@ -25,6 +25,7 @@ from tests.servers.anvil import Anvil
 from tests.servers.evm import find_anvil
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.minio import MinioServer, find_minio
+from tests.servers.softhsm import SoftHsm, Token
 
 # Entries that come by themselves would be counted among those of a test.
 os.environ["MIANJIAO_CANARY_SECONDS"] = "0"
@@ -166,6 +167,18 @@ def fault_proxy(minio: MinioServer) -> Iterator[FaultProxy]:
     proxy = FaultProxy(minio.port)
     yield proxy
     proxy.close()
+
+
+@pytest.fixture(scope="session")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
+    """A folder of real PKCS#11 tokens, one for each process of the test run."""
+    return SoftHsm(tmp_path_factory.mktemp("softhsm"))
+
+
+@pytest.fixture
+def token(softhsm: SoftHsm) -> Token:
+    """A PKCS#11 token of the test's own, empty."""
+    return softhsm.token()
 
 
 @pytest.fixture(scope="session")

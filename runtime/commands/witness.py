@@ -10,14 +10,18 @@ from runtime.errors import AddressInUse
 def make_keys(name: str, folder: Path) -> int:
     """Make the two keys of a witness, and print its lines for trust policies.
 
-    Files `NAME.ed25519.key` and `NAME.mldsa44.key`, slashes in the name as dashes.
+    Files `NAME.ed25519.key` and `NAME.mldsa44.key`, slashes in the name as dashes. Where the
+    settings name a PKCS#11 token, the Ed25519 key is made in it.
     """
     from ledger.errors import OriginInvalid
     from ledger.keys import create_typed_key_file
     from ledger.notes import SignatureType, is_key_name
+    from runtime.settings import read_settings
+    from runtime.signing_keys import tokens_of
 
     if not is_key_name(name) or len(name.encode()) > 255 or name.strip("/") != name:
         raise OriginInvalid(reason="1 to 255 bytes, no spaces, no plus sign, no outer slashes")
+    tokens = tokens_of(read_settings())
     folder.mkdir(parents=True, exist_ok=True)
     short = name.replace("/", "-")
     kinds = {
@@ -25,7 +29,7 @@ def make_keys(name: str, folder: Path) -> int:
         "mldsa44": SignatureType.COSIGNATURE_MLDSA44,
     }
     for suffix, kind in kinds.items():
-        key = create_typed_key_file(folder / f"{short}.{suffix}.key", name, kind).key
+        key = create_typed_key_file(folder / f"{short}.{suffix}.key", name, kind, tokens).key
         print(f"witness {short}.{suffix} {key.text} https://{name}")
     # One group: with two lines outside of it, one witness would count twice.
     print(f"group {short} any {' '.join(f'{short}.{suffix}' for suffix in kinds)}")
@@ -44,10 +48,14 @@ def serve_witness(config: Path, *, announce_json: bool = False) -> int:
     from runtime.app import NO_TELEMETRY
     from runtime.logs import configure
     from runtime.protocol import bounded_protocol
+    from runtime.settings import read_settings
+    from runtime.signing_keys import tokens_of
     from runtime.witness_config import read_witness_config
 
-    settings = read_witness_config(config)
+    settings = read_witness_config(config, tokens_of(read_settings()))
     configure("WARNING")
+    for cosigner in settings.cosigners:
+        cosigner.prepare()
     try:
         listener = socket.create_server((settings.host, settings.port), backlog=1024)
     except OSError:

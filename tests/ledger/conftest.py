@@ -13,6 +13,7 @@ from kernel.clock import FixedClock
 from kernel.ids import IdKind, new_id
 from ledger.fsck import Problem, fsck
 from ledger.journal import JournalEntry
+from ledger.pkcs11.signers import Tokens
 from ledger.policy import Policy, parse_policy
 from ledger.service import Ledger
 from storage.database import Database
@@ -31,14 +32,16 @@ class Store:
 
     directory: Path
     engine: Engine
+    tokens: Tokens | None = None
     clock: FixedClock = field(default_factory=lambda: FixedClock(START))
     database: Database = field(init=False)
     vault: FileKeyVault = field(init=False)
     ledger: Ledger = field(init=False)
 
     @classmethod
-    def create(cls, directory: Path, engine: Engine) -> "Store":
-        store = cls(directory, engine)
+    def create(cls, directory: Path, engine: Engine, tokens: Tokens | None = None) -> "Store":
+        """With `tokens` its Ed25519 key is made in that token."""
+        store = cls(directory, engine, tokens)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "keys").mkdir()
         store.vault = FileKeyVault.create(directory / "keys" / "vault.json")
@@ -51,16 +54,21 @@ class Store:
             clock=store.clock,
             name=NAME,
             shard=SHARD,
+            tokens=tokens,
         )
         return store
 
     @classmethod
-    def open(cls, directory: Path, engine: Engine) -> "Store":
-        store = cls(directory, engine)
+    def open(cls, directory: Path, engine: Engine, tokens: Tokens | None = None) -> "Store":
+        store = cls(directory, engine, tokens)
         store.vault = FileKeyVault.open(directory / "keys" / "vault.json")
         store.database = Database(engine.place(directory / "mianjiao.sqlite3"))
         store.ledger = Ledger.open(
-            directory, database=store.database, vault=store.vault, clock=store.clock
+            directory,
+            database=store.database,
+            vault=store.vault,
+            clock=store.clock,
+            tokens=tokens,
         )
         return store
 
@@ -70,7 +78,7 @@ class Store:
 
     def reopen(self) -> "Store":
         self.close()
-        return Store.open(self.directory, self.engine)
+        return Store.open(self.directory, self.engine, self.tokens)
 
     @property
     def log(self) -> Path:

@@ -108,6 +108,9 @@ class FaultySigner:
     def key(self) -> Any:
         return self.inner.key
 
+    def prepare(self) -> None:
+        self.inner.prepare()
+
     def sign(self, text: str) -> bytes:
         signature: bytes = self.fault.call("sign", lambda: self.inner.sign(text), lambda: None)
         return signature

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.engines import Engine
+from tests.ledger.conftest import Store
+from tests.servers.softhsm import Token
+
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".cache" / "outside-checkers"
 PACKAGE = "aics-tlog==0.2.1"
@@ -82,6 +86,18 @@ def test_aics_tlog_accepts_our_log(grown: Any, aics_python: Path) -> None:
         "inclusion": True,
         "consistency": True,
     }
+
+
+def test_aics_tlog_accepts_a_log_whose_key_is_in_a_token(
+    tmp_path: Path, engine: Engine, token: Token, aics_python: Path
+) -> None:
+    store = Store.create(tmp_path / "token store", engine, token.tokens)
+    store.record_many(1001)
+    store.sequence()
+    answer = check(aics_python, question_of(store))
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["signed"] is True
+    store.close()
 
 
 @pytest.mark.parametrize("name", ["tile/0/001", "tile/entries/002", "tile/1/000.p/3"])

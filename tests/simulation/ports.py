@@ -205,6 +205,9 @@ class SimulatedSigner:
         self._schedule, self._oracle = schedule, oracle
         self.key = inner.key
 
+    def prepare(self) -> None:
+        self._inner.prepare()
+
     def sign(self, text: str) -> bytes:
         _, size, root, _ = text.split("\n")
 
