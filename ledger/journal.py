@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from kernel.canonical import MAX_DEPTH, JsonValue, NotCanonical, Record, canonical_bytes
 from kernel.clock import time_text
@@ -29,6 +29,7 @@ from ledger.leaves import (
 )
 from ledger.tables import ledger_entries
 from storage.database import WriteTx
+from storage.database.prepared import Prepared
 from storage.keyvault import KeyVault
 
 RESERVED = frozenset({"v", "kind", "entity", "at"})
@@ -38,11 +39,9 @@ _KEY = 32
 _SALT_AT = _KEY + _NONCE
 _RANDOM = _SALT_AT + SALT_SIZE
 _EPOCH = 7  # place of `key_epoch` in a row of values
-_INSERT = BulkInsert(
-    ledger_entries,
-    ["entry_id", "entity", "kind", "public", "leaf", "sealed", "wrapped_key", "key_epoch"],
-    ["at"],
-)
+_COLUMNS = ["entry_id", "entity", "kind", "public", "leaf", "sealed", "wrapped_key", "key_epoch"]
+_INSERT = BulkInsert(ledger_entries, _COLUMNS, ["at"])
+_INSERT_ONE = Prepared(insert(ledger_entries), [*_COLUMNS, "at"])
 # A receipt nests the record one deeper.
 _DEPTH = MAX_DEPTH - 1
 _ENDED_CHUNK = 2_000  # indexes in one `ended` leaf: 40 kB at most
@@ -197,8 +196,11 @@ class Journal:
         return JournalEntry(row["entry_id"], entity, ENDED, row["at"])
 
     def _insert(self, tx: WriteTx, at: datetime, values: list[tuple[Any, ...]]) -> None:
-        if values:
+        if len(values) == 1:
+            _INSERT_ONE.add(tx, {**dict(zip(_COLUMNS, values[0], strict=True)), "at": at})
+        elif values:
             _INSERT.run(tx, values, {"at": at})
+        if values:
             tx.after_commit(self._wake)
 
 

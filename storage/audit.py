@@ -28,7 +28,7 @@ def note(
     detail: Record | None = None,
 ) -> None:
     """Write one audit row. `detail` holds codes, ids and counts; never personal data."""
-    _NOTE.run(
+    _NOTE.add(
         tx,
         {
             "at": at,

@@ -95,7 +95,7 @@ def remembering(
             "reply": reply.body,
             "created_at": at,
         }
-        _REMEMBER.run(tx, {**row, "mac": seal(key.vault, row)})
+        _REMEMBER.add(tx, {**row, "mac": seal(key.vault, row)})
         return reply
 
     return attempt

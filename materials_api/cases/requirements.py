@@ -74,7 +74,7 @@ def note_met(
     """Add the row that says how a requirement was met; its sequence number."""
     last = _LAST.one(tx, {"case": case_id, "requirement": requirement})
     sequence = 1 if last is None or last["last"] is None else int(last["last"]) + 1
-    _ADD.run(
+    _ADD.add(
         tx,
         {
             "case_id": case_id,

@@ -51,7 +51,7 @@ def add_document(
     record (`slips` says which keys it reads).
     """
     document_id = document_id or new_id(IdKind.DOCUMENT)
-    _ADD.run(
+    _ADD.add(
         tx,
         {
             "document_id": document_id,

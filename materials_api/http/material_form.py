@@ -27,7 +27,7 @@ from materials_api.materials.checks import FileInput
 from materials_api.materials.registration import ask_before, register_material
 from materials_api.room import MaterialsRoom
 from materials_api.uploads.forms import Form, FormReceiver
-from materials_api.uploads.incoming import add_upload, check_room_for, discard
+from materials_api.uploads.incoming import check_room_for, discard
 from parties.http.access import Access
 from parties.http.replies import write_once
 from parties.http.wire import IdempotencyKey
@@ -111,15 +111,14 @@ def _register(
         fields = _fields(form)
         asked = ask_before(room, at, principal, case_id, fields.requirement)
 
+        ids = [new_id(IdKind.UPLOAD) for _ in form.files]
+        fresh = {key: file.received for key, file in zip(ids, form.files, strict=True)}
+        wanted = fields.wanted(
+            tuple(FileInput(key, file.name) for key, file in zip(ids, form.files, strict=True))
+        )
+
         def work(tx: WriteTx) -> tuple[int, RegisteredOut]:
-            files: list[FileInput] = []
-            for file in form.files:
-                upload_id = new_id(IdKind.UPLOAD)
-                add_upload(room, tx, at, principal, upload_id, file.received)
-                files.append(FileInput(upload_id, file.name))
-            made = register_material(
-                room, tx, at, principal, case_id, fields.wanted(tuple(files)), asked
-            )
+            made = register_material(room, tx, at, principal, case_id, wanted, asked, fresh)
             return 201, registered_out(case_id, fields.type, made)
 
         route = f"POST /v1/cases/{case_id}/materials/form"

@@ -1,8 +1,9 @@
 """What a registration may say: its inputs, and the checks that need no writing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any, TypeAlias
 
 from sqlalchemy import RowMapping, select
 
@@ -26,8 +27,11 @@ from materials_api.errors import (
 )
 from materials_api.tables import uploads
 from materials_api.texts import clean_text
+from materials_api.uploads.incoming import Received
 from parties import HolderRef
 from storage.database import ReadTx
+
+Row: TypeAlias = RowMapping | Mapping[str, Any]
 
 # Who may say that a copy is more than a copy.
 _PROVENANCES = {
@@ -140,10 +144,8 @@ def uploads_of(
     limit: int,
 ) -> list[RowMapping]:
     """The uploads' rows in order: this principal's own, unused, of accepted content."""
-    most = min(limit, type_.max_files)
     ids = [file.upload for file in files]
-    if not 1 <= len(ids) <= most or len(set(ids)) != len(ids):
-        raise FilesInvalid(limit=most)
+    _check_number(ids, type_, limit)
     rows = {
         row["upload_id"]: row
         for row in tx.all(
@@ -153,16 +155,47 @@ def uploads_of(
         )
     }
     found: list[RowMapping] = []
-    for position, upload_id in enumerate(ids, start=1):
+    for upload_id in ids:
         row = rows.get(upload_id)
         if row is None:
             # The id is echoed only in its proper form: anything else could be anything.
             raise UploadUnknown(upload=upload_id if is_id(upload_id, IdKind.UPLOAD) else None)
         if row["used_at"] is not None:
             raise UploadUsed(upload=upload_id)
+        found.append(row)
+    _check_content(found, type_)
+    return found
+
+
+def fresh_uploads(
+    fresh: Mapping[str, Received], type_: MaterialType, limit: int
+) -> list[Mapping[str, Any]]:
+    """The same of what came in this very request and has no rows yet, by upload id."""
+    _check_number(list(fresh), type_, limit)
+    found = [
+        {
+            "upload_id": upload_id,
+            "object_key": received.stored.object_key,
+            "size": received.stored.size,
+            "sha256": received.stored.sha256,
+            "sm3": received.stored.sm3,
+            "media_type": received.media_type,
+        }
+        for upload_id, received in fresh.items()
+    ]
+    _check_content(found, type_)
+    return list(found)
+
+
+def _check_number(ids: Sequence[str], type_: MaterialType, limit: int) -> None:
+    most = min(limit, type_.max_files)
+    if not 1 <= len(ids) <= most or len(set(ids)) != len(ids):
+        raise FilesInvalid(limit=most)
+
+
+def _check_content(found: Sequence[Row], type_: MaterialType) -> None:
+    for position, row in enumerate(found, start=1):
         if not type_.accepts(row["media_type"]):
             raise UnacceptableContent(position=position, found=row["media_type"], type=type_.key)
         if row["size"] > type_.size_limit:
             raise FileOverTypeLimit(position=position, limit=type_.size_limit)
-        found.append(row)
-    return found

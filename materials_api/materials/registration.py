@@ -4,11 +4,11 @@ Rows, claims on the objects, ledger record, requirement and audit commit
 together. After it the uploads' digests stand in the record alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import insert, select, update
 
 from kernel.canonical import JsonValue
 from kernel.clock import time_text
@@ -25,9 +25,11 @@ from materials_api.errors import (
 from materials_api.materials.checks import (
     PartyInput,
     RegisterMaterial,
+    Row,
     certification,
     check_requirement,
     document_dates,
+    fresh_uploads,
     uploads_of,
 )
 from materials_api.materials.lifecycle import MaterialEvent, MaterialState
@@ -37,10 +39,18 @@ from materials_api.record_checks import checked_state
 from materials_api.room import MaterialsRoom
 from materials_api.tables import material_files, material_parties, materials, uploads
 from materials_api.texts import clean_name, clean_text
+from materials_api.uploads.incoming import Received, add_upload
 from parties import HolderRef
 from storage import audit
 from storage.database import WriteTx
+from storage.database.prepared import Prepared
 from storage.objects import registry
+
+_ADD = Prepared(
+    insert(materials), [column.key for column in materials.c if column.key != "retain_until"]
+)
+_ADD_PARTY = Prepared(insert(material_parties), material_parties.c.keys())
+_ADD_FILE = Prepared(insert(material_files), material_files.c.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +77,12 @@ def register_material(
     case_id: str,
     wanted: RegisterMaterial,
     asked: AskedLicenses | None = None,
+    fresh: Mapping[str, Received] | None = None,
 ) -> Registered:
     """Register in this transaction. Every refusal is coded and stores nothing.
 
-    `asked`: what `ask_before` found; without it, licences issued here count.
+    `asked`: what `ask_before` found; without it, licences issued here count. `fresh`:
+    the files, if they came in this very request and have no rows yet, by upload id.
     """
     case = still_open(case_for(tx, principal, case_id))
     checked_state(room, tx, case_id, case.state.value)
@@ -80,7 +92,12 @@ def register_material(
     title = clean_text("title", wanted.title, room.limits.title_chars)
     issued_at, valid_until = document_dates(at, wanted)
     certified = certification(at, principal, wanted)
-    found = uploads_of(tx, principal, wanted.files, type_, room.limits.files_per_material)
+    most = room.limits.files_per_material
+    found: Sequence[Row]
+    if fresh is None:
+        found = uploads_of(tx, principal, wanted.files, type_, most)
+    else:
+        found = fresh_uploads(fresh, type_, most)
     names = [clean_name("files", file.name, room.limits.name_chars) for file in wanted.files]
     shares = _parties(room, tx, at, principal, case, wanted.parties)
     exemptible, reason = upload_reason(room, tx, at, case, wanted.requirement, wanted.reason, asked)
@@ -124,8 +141,8 @@ def register_material(
         "status": MaterialState.PENDING.value,
     }
     entry = room.ledger.journal.record(tx, at, "material.registered", material_id, body)
-    tx.execute(
-        insert(materials),
+    _ADD.add(
+        tx,
         {
             "material_id": material_id,
             "type": type_.key,
@@ -142,14 +159,16 @@ def register_material(
             "entry_id": entry.entry_id,
         },
     )
-    tx.insert_many(
-        material_parties,
-        [
-            {"material_id": material_id, "party_id": share.party, "role": share.role.value}
-            for share in shares
-        ],
-    )
-    _take_uploads(tx, at, material_id, found)
+    for share in shares:
+        _ADD_PARTY.add(
+            tx, {"material_id": material_id, "party_id": share.party, "role": share.role.value}
+        )
+    if fresh is None:
+        _take_uploads(tx, at, material_id, found)
+    else:
+        for upload_id, received in fresh.items():
+            add_upload(room, tx, at, principal, upload_id, received, material_id)
+    _add_files(tx, material_id, found)
     if wanted.requirement is not None:
         note_met(
             tx,
@@ -205,20 +224,21 @@ def file_record(
     }
 
 
-def _take_uploads(tx: WriteTx, at: datetime, material_id: str, found: Sequence[RowMapping]) -> None:
-    tx.insert_many(
-        material_files,
-        [
+def _add_files(tx: WriteTx, material_id: str, found: Sequence[Row]) -> None:
+    for position, row in enumerate(found, start=1):
+        _ADD_FILE.add(
+            tx,
             {
                 "material_id": material_id,
                 "position": position,
                 "object_key": row["object_key"],
                 "size": row["size"],
                 "media_type": row["media_type"],
-            }
-            for position, row in enumerate(found, start=1)
-        ],
-    )
+            },
+        )
+
+
+def _take_uploads(tx: WriteTx, at: datetime, material_id: str, found: Sequence[Row]) -> None:
     for row in found:
         registry.claim(tx, row["object_key"], material_id)
     tx.execute(

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import RowMapping, delete, func, insert, select
+from sqlalchemy import RowMapping, bindparam, delete, func, insert, select
 
 from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
@@ -27,8 +27,17 @@ from materials_api.uploads.content_types import HEAD_BYTES, sniff
 from materials_api.uploads.zip_containers import TAIL_BYTES
 from storage import audit
 from storage.database import ReadTx, WriteTx
+from storage.database.prepared import Prepared
 from storage.errors import DigestMismatch, ObjectTooLarge
 from storage.objects import ObjectRef, StoredObject, registry
+
+_ADD = Prepared(insert(uploads), uploads.c.keys())
+_PENDING = Prepared(
+    select(
+        func.count().label("files"),
+        func.coalesce(func.sum(uploads.c.size), 0).label("bytes"),
+    ).where(uploads.c.principal == bindparam("principal"), uploads.c.used_at.is_(None))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +159,7 @@ def check_room_for(room: MaterialsRoom, principal: Principal, declared_size: int
     if declared_size is not None and declared_size > limits.upload_bytes:
         raise ObjectTooLarge(limit=limits.upload_bytes)
     with room.database.read() as tx:
-        row = tx.one(
-            select(
-                func.count().label("files"),
-                func.coalesce(func.sum(uploads.c.size), 0).label("bytes"),
-            ).where(uploads.c.principal == principal.subject, uploads.c.used_at.is_(None))
-        )
+        row = _PENDING.one(tx, {"principal": principal.subject})
     if row is not None and (
         row["files"] >= limits.pending_uploads or row["bytes"] >= limits.pending_upload_bytes
     ):
@@ -200,21 +204,27 @@ def add_upload(
     principal: Principal,
     upload_id: str,
     received: Received,
+    owner: str | None = None,
 ) -> None:
-    """The rows of a new upload and its audit, in the caller's transaction."""
+    """The rows of a new upload and its audit, in the caller's transaction.
+
+    `owner`: the material that it becomes part of in this very transaction. Its digests
+    then stand in that material's record alone.
+    """
     stored = received.stored
-    registry.add(tx, at, room.vault, stored)
-    tx.execute(
-        insert(uploads),
+    registry.add(tx, at, room.vault, stored, owner)
+    _ADD.add(
+        tx,
         {
             "upload_id": upload_id,
             "principal": principal.subject,
             "object_key": stored.object_key,
             "size": stored.size,
-            "sha256": stored.sha256,
-            "sm3": stored.sm3,
+            "sha256": stored.sha256 if owner is None else None,
+            "sm3": stored.sm3 if owner is None else None,
             "media_type": received.media_type,
             "created_at": at,
+            "used_at": None if owner is None else at,
         },
     )
     audit.note(

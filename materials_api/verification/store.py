@@ -319,7 +319,7 @@ def _rows(
     reason = None if isinstance(decision, Allowed) else decision.first.code.value
     ground = "statutory_duty" if isinstance(basis, StatutoryDuty) else "consent"
     relied = _relied(verdict)
-    _VERIFICATION.run(
+    _VERIFICATION.add(
         tx,
         {
             "verification_id": verification_id,
@@ -350,7 +350,7 @@ def _rows(
             "basis": ground,
             "at": at,
         }
-        _USE.run(tx, use)
+        _USE.add(tx, use)
     if allowed:
         note_met(
             tx,

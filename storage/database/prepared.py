@@ -5,7 +5,8 @@ is built anew; the same statement on the driver costs 10. Worth it where a
 request runs the statement every time; everywhere else Core alone is plainer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,11 @@ from sqlalchemy.types import TypeEngine
 from storage.database.unit_of_work import ReadTx, WriteTx
 
 Convert = Callable[[Any], Any]
+
+# Up to so many parameters and characters the driver remembers how it reads a statement.
+_MOST_PARAMETERS = 50
+_MOST_CHARACTERS = 4096
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 class Prepared:
@@ -32,6 +38,7 @@ class Prepared:
             # Without it Core would ask for the new primary key back.
             statement = statement.inline()
         self._statement = statement
+        self._adds = statement.table if isinstance(statement, Insert) else None
         self._columns = list(columns) or None
         self._compiled: dict[str, _Compiled] = {}
 
@@ -39,6 +46,20 @@ class Prepared:
         """Insert, update or delete; the number of rows touched."""
         rowcount: int = self._execute(tx, parameters)[1].rowcount
         return rowcount
+
+    def add(self, tx: WriteTx, parameters: Mapping[str, Any]) -> None:
+        """Insert one row, when the transaction's next statement comes at the latest.
+
+        On PostgreSQL all that wait are one statement (see `insert_together`), so an
+        error of the row, a key that is taken say, may be raised by what comes next,
+        or as the end of the unit of work. Nothing is stored then either.
+        """
+        if self._adds is None:
+            raise ValueError("only an insert can wait")
+        if tx.dialect.name == "postgresql":
+            tx.hold(self, parameters)
+        else:
+            self._execute(tx, parameters)
 
     def one(self, tx: ReadTx, parameters: Mapping[str, Any]) -> dict[str, Any] | None:
         """The single row of a select by column name, or None. Two rows are a `ValueError`."""
@@ -61,12 +82,9 @@ class Prepared:
         return rows
 
     def _execute(self, tx: ReadTx, parameters: Mapping[str, Any]) -> "tuple[_Compiled, Any]":
-        dialect = tx.connection.dialect
-        compiled = self._compiled.get(dialect.name)
-        if compiled is None:
-            compiled = self._compiled[dialect.name] = _compile(
-                self._statement, self._columns, dialect
-            )
+        if isinstance(tx, WriteTx):
+            tx.flush()
+        compiled = self._for(tx.dialect)
         values = {**compiled.fixed, **parameters}
         for name, convert in compiled.binds:
             values[name] = convert(values[name])
@@ -78,6 +96,97 @@ class Prepared:
             return compiled, tx.driver.execute(compiled.sql, given, **compiled.options)
         except compiled.driver_error as error:
             raise compiled.wrapped(error) from error
+
+    def _for(self, dialect: Dialect) -> "_Compiled":
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _compile(
+                self._statement, self._columns, dialect
+            )
+        return compiled
+
+
+class _Together:
+    """Some inserts as one statement of PostgreSQL: `WITH w0 AS (INSERT …), … SELECT 1`.
+
+    One answer to wait for, one statement to plan and to read. Its parts see the tables
+    as they were before it, and foreign keys are checked at its end.
+    """
+
+    def __init__(self, parts: Sequence[Prepared], dialect: Dialect) -> None:
+        compiled = [part._for(dialect) for part in parts]
+        self._compiled = compiled
+        if len(parts) == 1:
+            self.sql = compiled[0].sql
+            self._names = [[(name, name) for name in compiled[0].parameters]]
+            return
+        parts_sql = []
+        self._names = []
+        for at, one in enumerate(compiled):
+            parts_sql.append(f"w{at} AS ({_PARAMETER.sub(_renamed(at), one.sql)})")
+            self._names.append([(name, f"w{at}_{name}") for name in one.parameters])
+        self.sql = f"WITH {', '.join(parts_sql)} SELECT 1"
+
+    def run(self, tx: WriteTx, rows: Sequence[Mapping[str, Any]]) -> None:
+        given: dict[str, Any] = {}
+        for one, names, row in zip(self._compiled, self._names, rows, strict=True):
+            values = {**one.fixed, **row}
+            for name, convert in one.binds:
+                values[name] = convert(values[name])
+            for name, renamed in names:
+                given[renamed] = values[name]
+        first = self._compiled[0]
+        try:
+            tx.driver.execute(self.sql, given, **first.options)
+        except first.driver_error as error:
+            raise DBAPIError.instance(
+                self.sql, None, error, first.driver_error, hide_parameters=True
+            ) from error
+
+
+def _renamed(at: int) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"%(w{at}_{found[1]})s"
+
+
+_together: dict[tuple[Prepared, ...], _Together] = {}
+
+
+def insert_together(tx: WriteTx, waiting: Sequence[tuple[Prepared, Mapping[str, Any]]]) -> None:
+    """Send inserts in as few statements as the order within each table allows."""
+    for group in _groups(waiting, tx.dialect):
+        parts = tuple(part for part, _ in group)
+        known = _together.get(parts)
+        if known is None:
+            known = _together[parts] = _Together(parts, tx.dialect)
+        known.run(tx, [row for _, row in group])
+
+
+def _groups(
+    waiting: Sequence[tuple[Prepared, Mapping[str, Any]]], dialect: Dialect
+) -> Iterator[list[tuple[Prepared, Mapping[str, Any]]]]:
+    """Runs of inserts of which no two go into one table: the parts of one statement have
+    no order, and rows of one table are numbered in theirs."""
+    group: list[tuple[Prepared, Mapping[str, Any]]] = []
+    tables: set[Any] = set()
+    parameters = characters = 0
+    for part, row in waiting:
+        compiled = part._for(dialect)
+        names = len(compiled.parameters)
+        # The renamed parameters, and what stands around the part.
+        letters = len(compiled.sql) + 4 * names + 16
+        if group and (
+            part._adds in tables
+            or parameters + names > _MOST_PARAMETERS
+            or characters + letters > _MOST_CHARACTERS
+        ):
+            yield group
+            group, tables, parameters, characters = [], set(), 0, 0
+        group.append((part, row))
+        tables.add(part._adds)
+        parameters += names
+        characters += letters
+    if group:
+        yield group
 
 
 @dataclass(frozen=True, slots=True)

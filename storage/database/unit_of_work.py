@@ -7,9 +7,12 @@ commit. ADR 0001 says why it is a function and not a `with` block.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, CursorResult, Executable, RowMapping, Table, insert
+from sqlalchemy import Connection, CursorResult, Dialect, Executable, RowMapping, Table, insert
+
+if TYPE_CHECKING:
+    from storage.database.prepared import Prepared
 
 # Rows from which a COPY is faster, though the server has to answer twice more.
 _WORTH_A_COPY = 50
@@ -26,12 +29,21 @@ class ReadTx:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+        self._connection = connection
+
+    @property
+    def connection(self) -> Connection:
+        """SQLAlchemy's connection, in this transaction."""
+        return self._connection
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        return self._connection.dialect
 
     @cached_property
     def driver(self) -> Any:
         """The driver's own connection, in the same transaction; for `Prepared` alone."""
-        return self.connection.connection.driver_connection
+        return self._connection.connection.driver_connection
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         return self.connection.execute(statement, parameters)
@@ -51,11 +63,33 @@ class ReadTx:
 
 
 class WriteTx(ReadTx):
-    """A read-write transaction, seen by no one until `Database.write` returns."""
+    """A read-write transaction, seen by no one until `Database.write` returns.
+
+    Inserts that nobody needs an answer of may wait here (`Prepared.add`), to be sent
+    together. Whatever else is asked of the database comes after them.
+    """
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._after_commit: list[Callable[[], None]] = []
+        self._waiting: list[tuple[Prepared, Parameters]] = []
+
+    @property
+    def connection(self) -> Connection:
+        self.flush()
+        return self._connection
+
+    def hold(self, statement: "Prepared", parameters: Parameters) -> None:
+        """For `Prepared.add` alone: keep an insert until the next `flush`."""
+        self._waiting.append((statement, parameters))
+
+    def flush(self) -> None:
+        """Send the inserts that wait. Errors are those of the inserts."""
+        if self._waiting:
+            from storage.database.prepared import insert_together
+
+            waiting, self._waiting = self._waiting, []
+            insert_together(self, waiting)
 
     def insert_many(self, table: Table, rows: Sequence[Parameters]) -> None:
         """Insert many rows, which all name the same columns. No rows is no statement."""
@@ -84,7 +118,7 @@ class WriteTx(ReadTx):
     def _copies(self, count: int) -> bool:
         # The modules behind it are loaded only here: an embedded store needs no
         # driver of a server.
-        return count >= _WORTH_A_COPY and self.connection.dialect.name == "postgresql"
+        return count >= _WORTH_A_COPY and self.dialect.name == "postgresql"
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Run `callback` once the commit is durable (a wake-up; never anything that can fail)."""

@@ -174,6 +174,7 @@ class Writer:
         tx = WriteTx(connection)
         try:
             value = item.work(tx)
+            tx.flush()
             self._check(_driver(connection))
         except BaseException as error:  # noqa: BLE001 - handed to the caller, whatever it is
             failed.append((item, error))
@@ -193,6 +194,7 @@ class Writer:
             tx = WriteTx(connection)
             try:
                 value = item.work(tx)
+                tx.flush()
                 self._check(driver)
             except BaseException as error:  # broad-except - raised, or handed to its caller
                 if not self._backend.is_open(driver):

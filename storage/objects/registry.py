@@ -9,7 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, or_, select, update
+from sqlalchemy import Select, bindparam, delete, insert, or_, select, update
 
 from storage.database import ReadTx, WriteTx
 from storage.database.prepared import Prepared
@@ -27,6 +27,19 @@ _REF = Prepared(
         objects.c.wrapped_key,
         objects.c.key_epoch,
     ).where(objects.c.object_key == bindparam("key"))
+)
+_ADD = Prepared(
+    insert(objects),
+    [
+        "object_key",
+        "size",
+        "cipher_size",
+        "cipher_sha256",
+        "wrapped_key",
+        "key_epoch",
+        "created_at",
+        "claimed_by",
+    ],
 )
 _CLAIM = Prepared(
     update(objects)
@@ -47,12 +60,28 @@ _ERASE = (
 )
 
 
-def add(tx: WriteTx, at: datetime, vault: KeyVault, stored: StoredObject) -> None:
-    """Note an object whose bytes are durable. Until it is claimed a sweep may remove it.
+def add(
+    tx: WriteTx, at: datetime, vault: KeyVault, stored: StoredObject, owner: str | None = None
+) -> None:
+    """Note an object whose bytes are durable, claimed by `owner` (an id) at once if there
+    is one. Until it is claimed a sweep may remove it.
 
     `KeyRotated`: the epoch that it was encrypted in was destroyed meanwhile.
     """
-    add_many(tx, at, vault, [stored])
+    vault.require({stored.wrapped_key.epoch})
+    _ADD.add(
+        tx,
+        {
+            "object_key": stored.object_key,
+            "size": stored.size,
+            "cipher_size": stored.cipher_size,
+            "cipher_sha256": stored.cipher_sha256,
+            "wrapped_key": stored.wrapped_key.blob,
+            "key_epoch": stored.wrapped_key.epoch,
+            "created_at": at,
+            "claimed_by": owner,
+        },
+    )
 
 
 def add_many(

@@ -1,16 +1,18 @@
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from storage.database import Database
+from storage.database import Database, WriteTx
 from storage.database.prepared import Prepared
-from storage.tables import objects
+from storage.tables import audit, objects
 
 pytestmark = pytest.mark.both_engines
 
 ADD = Prepared(insert(objects), objects.c.keys())
+NOTE = Prepared(insert(audit), ["at", "principal", "role", "action", "entity", "outcome"])
 ALL = Prepared(
     select(objects.c.object_key, objects.c.cipher_sha256, objects.c.created_at).order_by(
         objects.c.object_key
@@ -39,6 +41,17 @@ def row(key: str, at: datetime) -> dict[str, object]:
         "retain_until": None,
         "locked_until": None,
         "forgotten_at": None,
+    }
+
+
+def note(at: datetime, entity: str) -> dict[str, object]:
+    return {
+        "at": at,
+        "principal": "crd_x",
+        "role": "window",
+        "action": "test",
+        "entity": entity,
+        "outcome": "done",
     }
 
 
@@ -119,3 +132,54 @@ def test_a_prepared_write_is_part_of_its_unit_of_work(database: Database, at: da
         database.write(work)
     with database.read() as tx:
         assert ALL.all(tx, {}) == []
+
+
+def test_inserts_that_wait_keep_their_order_and_are_seen_by_what_follows(
+    database: Database, at: datetime
+) -> None:
+    def work(tx: WriteTx) -> list[object]:
+        for key in "abc":  # one table: not to be parts of one statement
+            ADD.add(tx, row(key, at))
+        for number, key in enumerate("xyz"):
+            NOTE.add(tx, note(at, key))
+            ADD.add(tx, row(f"d{number}", at))
+        return [found["object_key"] for found in ALL.all(tx, {})]
+
+    assert database.write(work) == ["a", "b", "c", "d0", "d1", "d2"]
+    with database.read() as tx:
+        noted = tx.all(select(audit.c.entity, audit.c.at).order_by(audit.c.id))
+    assert [(entry["entity"], entry["at"]) for entry in noted] == [(key, at) for key in "xyz"]
+
+
+def test_core_sees_the_inserts_that_wait(database: Database, at: datetime) -> None:
+    def work(tx: WriteTx) -> int:
+        ADD.add(tx, row("a", at))
+        return tx.execute(update(objects).values(claimed_by="mat_x")).rowcount
+
+    assert database.write(work) == 1
+
+
+def test_a_waiting_insert_that_is_refused_takes_its_unit_of_work_alone(
+    database: Database, at: datetime
+) -> None:
+    def work(key: str) -> Callable[[WriteTx], None]:
+        def add(tx: WriteTx) -> None:
+            NOTE.add(tx, note(at, key))
+            ADD.add(tx, row(key, at))
+
+        return add
+
+    # Submitted together, so that they share a commit.
+    done = [database.submit(work(key)) for key in ("a", "secret", "secret", "b")]
+    refused = [one.exception() for one in done]
+    assert [error is None for error in refused] == [True, True, False, True]
+    assert isinstance(refused[2], IntegrityError)
+    assert "secret" not in str(refused[2])
+    with database.read() as tx:
+        assert [found["object_key"] for found in ALL.all(tx, {})] == ["a", "b", "secret"]
+        assert len(tx.all(select(audit))) == 3
+
+
+def test_only_inserts_wait(database: Database) -> None:
+    with pytest.raises(ValueError, match="insert"):
+        database.write(lambda tx: REMOVE.add(tx, {"key": "a"}))
