@@ -19,10 +19,11 @@ from kernel.principals import Principal, Role
 from ledger.adoption import Adopted, adopt
 from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
 from ledger.errors import HighWaterMissing, LogMissing
+from ledger.layout import STOPS
 from ledger.mirror import check_log, copy_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
-from ledger.service import STOPS, signer_paths, signers_in
+from ledger.shard_keys import signer_paths, signers_in
 from ledger.tilestore import FilesystemTiles, Shards, TileStore
 from materials_api.adoption import follow_log
 from materials_api.restored import honour
