@@ -18,6 +18,7 @@ def close_log(data: Path, shard: str, *, only_prepare: bool) -> int:
             if only_prepare:
                 _announce(successor)
                 return 0
+            store.require_clock()
             close_shard(store.ledger, successor, store.clock.now())
     with open_store(data) as store:
         _finish(store)
