@@ -128,6 +128,18 @@ def begin(tx: WriteTx, at: datetime, shard: str, origin: str, entry_id: str) -> 
     _place(tx, entry_id, shard, 0)
 
 
+def follow(tx: WriteTx, at: datetime, known: Sequence[tuple[str, str]]) -> None:
+    """Have the heads say what a log at hand shows: after a restore from a backup that knows
+    fewer shards. `known`: shard and origin of all, the oldest first."""
+    for number, (shard, origin) in enumerate(known):
+        if find(tx, shard) is None:
+            create(tx, at, shard, origin)
+        successor = known[number + 1][0] if number + 1 < len(known) else None
+        tx.execute(
+            update(ledger_heads).where(ledger_heads.c.shard == shard).values(successor=successor)
+        )
+
+
 def _place(tx: WriteTx, entry_id: str, shard: str, index: int) -> None:
     columns = ledger_entries.c
     tx.execute(

@@ -17,7 +17,7 @@ from ledger.leaves import OPENED, PublicLeaf, parse_leaf
 from ledger.merkle import HASH_SIZE, leaf_hash, verify_inclusion
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
-from ledger.tilestore import Shards
+from ledger.tilestore import OpensShards
 
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -33,7 +33,7 @@ class Ended:
     def shard(self) -> str:
         return shard_of(self.final.origin)
 
-    def reader(self, shards: Shards) -> LogReader:
+    def reader(self, shards: OpensShards) -> LogReader:
         """Reads it, and believes no other checkpoint. `LogMissing` if its place is gone."""
         return LogReader(shards.open(self.shard), self.shard, *self.keys, final=self.final)
 
@@ -111,7 +111,7 @@ class Retired:
     They are found once, going back from the newest, and only as far as is asked for.
     """
 
-    def __init__(self, newest: LogReader, shards: Shards) -> None:
+    def __init__(self, newest: LogReader, shards: OpensShards) -> None:
         self._shards = shards
         self._lock = threading.Lock()
         self._found = [newest]  # the newest first
