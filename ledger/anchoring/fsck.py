@@ -17,6 +17,7 @@ from ledger.anchoring.rows import (
 )
 from ledger.anchors import chain_evidence, stamp_parts
 from ledger.checkpoints import parse_checkpoint
+from ledger.errors import NotInLog, NotYetLogged
 from ledger.fsck_reading import Findings
 from ledger.problems import Problem
 from ledger.service import Ledger
@@ -49,12 +50,16 @@ def check_anchoring(ledger: Ledger) -> list[Problem]:
 def _checkpoint(ledger: Ledger, row: RowMapping) -> list[str]:
     signed = parse_checkpoint(row["checkpoint"])
     head = signed.checkpoint
-    wrong = [] if row["shard"] == ledger.shard else ["shard"]
+    try:
+        reader = ledger.reader_of(row["shard"])
+    except (NotInLog, NotYetLogged):
+        return ["shard"]
+    wrong = []
     if row["size"] != head.size:
         wrong.append("size")
     if not wrong:
-        ledger.reader.verify(signed)
-        if ledger.reader.root(head.size) != head.root:
+        reader.verify(signed)
+        if reader.root(head.size) != head.root:
             wrong.append("checkpoint")
     return wrong
 

@@ -3,9 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from kernel.errors import CodedError
@@ -18,7 +18,7 @@ from ledger.errors import (
 )
 from ledger.merkle import consistency_proof
 from ledger.notes import Note, Signature, VerifierKey
-from ledger.policy import Policy, evaluate
+from ledger.policy import Policy, TrustedLog, evaluate
 from ledger.reader import LogReader
 from ledger.witness.client import WitnessClient
 from ledger.witness.errors import (
@@ -96,6 +96,11 @@ class Cosigning:
     def failures(self) -> dict[str, str]:
         """Which witnesses gave nothing when last asked, and the code of the reason."""
         return {one.client.url: one.failure for one in self._asked if one.failure is not None}
+
+    def vouched(self, signed: SignedCheckpoint, keys: Sequence[VerifierKey]) -> bool:
+        """Whether the quorum cosigned a checkpoint that these keys of an earlier shard signed:
+        the witnesses of the policy count, whichever logs it still lists."""
+        return quorum_met(replace(self.policy, logs=tuple(map(TrustedLog, keys))), signed)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="cosigning", daemon=True)
