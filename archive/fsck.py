@@ -160,7 +160,9 @@ def _agrees(export: Export, body: Mapping[str, JsonValue], shard: str | None) ->
     )
     origin = str(head.get("origin"))
     return (
-        stated == recorded and origin.endswith(f"/{export.shard}") and shard in (None, export.shard)
+        stated == recorded
+        and origin.endswith(f"/{export.shard}")
+        and (shard is None or shard >= export.shard)
     )
 
 

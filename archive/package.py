@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -180,9 +180,8 @@ def _built(room: ArchiveRoom, case_id: str, folder: Path, progress: Progress) ->
         missing = check_complete(gathered.completeness)
         if missing:
             raise PackageIncomplete(count=len(missing), reasons=[str(item) for item in missing])
-        last = max(record.leaf_index or 0 for record in gathered.records().values())
-        checkpoint = room.materials.ledger.checkpoint_for(last)
-        content = _content(room, gathered, checkpoint, at)
+        pinned = _pinned(room, gathered)
+        content = _content(room, gathered, pinned, at)
         total = sum(file.size for item in gathered.materials for file in item.facts.files)
         if total > room.package_bytes:
             raise PackageTooLarge(limit=room.package_bytes)
@@ -201,7 +200,19 @@ def _built(room: ArchiveRoom, case_id: str, folder: Path, progress: Progress) ->
             raise TargetUnusable(reason=error.strerror or "write failed") from error
         progress("check", 0, total)
         _check_own(room, root)
-        yield Built(export_id, at, root, gathered, checkpoint, summary)
+        newest = max(pinned)
+        yield Built(export_id, at, root, gathered, newest, pinned[newest], summary)
+
+
+def _pinned(room: ArchiveRoom, gathered: Gathered) -> dict[str, SignedCheckpoint]:
+    """For each shard in which a record stands, the one checkpoint of its receipts."""
+    last: dict[str, int] = {}
+    for record in gathered.records().values():
+        if record.shard is None or record.leaf_index is None:
+            raise NotInLog(entry=record.entry_id)
+        last[record.shard] = max(last.get(record.shard, 0), record.leaf_index)
+    ledger = room.materials.ledger
+    return {shard: ledger.checkpoint_for(shard, last[shard]) for shard in sorted(last)}
 
 
 def _settled(room: ArchiveRoom, case_id: str) -> Gathered:
@@ -219,18 +230,17 @@ def _settled(room: ArchiveRoom, case_id: str) -> Gathered:
 
 
 def _content(
-    room: ArchiveRoom, gathered: Gathered, checkpoint: SignedCheckpoint, at: datetime
+    room: ArchiveRoom, gathered: Gathered, pinned: Mapping[str, SignedCheckpoint], at: datetime
 ) -> Content:
     rooms = room.materials
-    shard = rooms.ledger.shard
     with rooms.database.read() as tx:
         documents = [
             Rendered(row, records, render_document(rooms, tx, row))
             for row, records in gathered.documents
         ]
-    texts = {checkpoint_path(shard): checkpoint.encode()}
+    texts = {checkpoint_path(shard): signed.encode() for shard, signed in pinned.items()}
     for record in gathered.records().values():
-        texts[receipt_path(record.entry_id)] = _receipt(room, record, checkpoint)
+        texts[receipt_path(record.entry_id)] = _receipt(room, record, pinned[record.shard or ""])
     payload: dict[str, Callable[[], Iterator[bytes]]] = {}
     for number, item in enumerate(gathered.materials, start=1):
         for file, ref in zip(item.facts.files, item.objects, strict=True):
@@ -242,10 +252,10 @@ def _content(
     for number, document in enumerate(documents, start=1):
         payload[document_path(number)] = _whole(document.data)
     return Content(
-        case=describe(gathered, documents, {shard: checkpoint}, at, room.software),
+        case=describe(gathered, documents, pinned, at, room.software),
         payload=payload,
         texts=texts,
-        vkeys=[rooms.ledger.vkey],
+        vkeys=[rooms.ledger.reader_of(shard).key.text for shard in pinned],
         at=at,
         software=room.software,
     )
@@ -253,11 +263,11 @@ def _content(
 
 def _receipt(room: ArchiveRoom, record: OpenedRecord, pinned: SignedCheckpoint) -> bytes:
     """The receipt against the one checkpoint of this package, whatever was published since."""
-    ledger = room.materials.ledger
-    if record.shard != ledger.shard or record.leaf_index is None:
+    if record.shard is None or record.leaf_index is None:
         raise NotInLog(entry=record.entry_id)
     head = pinned.checkpoint
-    hashes = inclusion_proof(ledger.reader.nodes(head.size), record.leaf_index, head.size)
+    nodes = room.materials.ledger.reader_of(record.shard).nodes(head.size)
+    hashes = inclusion_proof(nodes, record.leaf_index, head.size)
     verify_inclusion(leaf_hash(record.leaf), record.leaf_index, head.size, hashes, head.root)
     proof = LogProof(record.leaf_index, tuple(hashes), pinned)
     return build_receipt(record.canonical, record.salt, proof)

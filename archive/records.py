@@ -33,6 +33,7 @@ class Built:
     at: datetime
     root: Path
     gathered: Gathered
+    shard: str  # the newest of those in which its records stand, and its checkpoint
     checkpoint: SignedCheckpoint
     summary: BagSummary
 
@@ -70,7 +71,7 @@ def record_export(
     case = built.gathered.case
     head = built.checkpoint.checkpoint
     tagmanifest = built.summary.tagmanifest
-    shard = room.materials.ledger.shard
+    shard = built.shard
     body: dict[str, JsonValue] = {
         "case": case.case_id,
         "files": [

@@ -47,12 +47,14 @@ class Ended:
 
 @dataclass(slots=True)
 class Adopted:
-    """From which size to which; the indexes whose records are lost; what ended meanwhile."""
+    """From which size to which; the indexes whose records are lost; what ended meanwhile,
+    and what of that was erased, in whichever shard."""
 
     before: int
     after: int
     lost: list[int] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
+    erased: set[tuple[str, int]] = field(default_factory=set)  # shard and index
 
 
 def adopt(
@@ -125,19 +127,20 @@ def _replay(
     if any("leaves" in leaf.body for _, leaf in public if leaf.kind == ENDED):
         query = select(_C.leaf, _C.entity).execution_options(yield_per=_PAGE)
         by_hash = {leaf_hash(row.leaf).hex(): row.entity for row in tx.execute(query)}
-    erased: set[int] = set()
     for index, leaf in public:
         if leaf.kind != ENDED:
             continue
         ended_at, reason = parse_time(str(leaf.body["at"])), str(leaf.body.get("reason"))
-        indexes = _numbers(leaf.body.get("indexes")) if leaf.body.get("shard") == shard else []
-        entities = _entities(tx, shard, indexes)
+        # What stands in an earlier shard may end in a later one.
+        where = str(leaf.body.get("shard"))
+        indexes = _numbers(leaf.body.get("indexes"))
+        entities = _entities(tx, where, indexes)
         named = leaf.body.get("leaves")
         entities |= {by_hash[one] for one in _texts(named) if one in by_hash}
         entity = next(iter(entities - {_NOBODY}), None)
         if reason == "erased":
-            _erase(tx, shard, indexes, entity or _NOBODY, ended_at)
-            erased |= set(indexes)
+            _erase(tx, where, indexes, entity or _NOBODY, ended_at)
+            adopted.erased |= {(where, one) for one in indexes}
         tx.execute(
             update(ledger_entries)
             .where(_C.shard == shard, _C.leaf_index == index)
@@ -145,7 +148,7 @@ def _replay(
         )
         adopted.ended.append(Ended(index, reason, ended_at, entity))
     # Erased is not lost: somebody wanted it gone.
-    adopted.lost = [one for one in adopted.lost if one not in erased]
+    adopted.lost = [one for one in adopted.lost if (shard, one) not in adopted.erased]
 
 
 def _erase(

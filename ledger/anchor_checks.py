@@ -91,6 +91,7 @@ def _check(
             signed.add(anchor.proof.checkpoint)
         if head.origin != origin:
             raise AnchorElsewhere()
+        demands.require_within(head)
         anchor.proof.verify_leaf(leaf)
     except CodedError as error:
         return replace(found, state=AnchorState.FAILS, error=error)

@@ -15,6 +15,11 @@ A file that demands nothing is an error: it would look like a check and be none.
     validators = ["0x…"]      # or: blocks = ["0x…"], hashes of final blocks
     required = true           # the default
 
+    [[retired]]               # a shard that has ended: no later, and no other tree
+    origin = "…"
+    size = 1234
+    root = "0x…"              # 32 bytes
+
     [[stamp]]
     name = "…"
     roots = \"\"\"PEM\"\"\"        # certificates that the authority's must lead to
@@ -23,14 +28,17 @@ A file that demands nothing is an error: it would look like a check and be none.
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from kernel.clock import parse_time
-from ledger.errors import DemandsEmpty, DemandsMalformed
+from ledger.checkpoints import Checkpoint
+from ledger.errors import CheckpointAfterEnd, DemandsEmpty, DemandsMalformed
 from ledger.evm.model import ChainTrust, Consensus
+from ledger.merkle import HASH_SIZE, MAX_SIZE
+from ledger.notes import is_key_name
 
 FORMAT = "mianjiao.demands/v1"
 MAX_BYTES = 1 << 20
@@ -52,13 +60,21 @@ class Demands:
     """What is known, and which of it (by name) a receipt must have.
 
     `not_later_than`: some chain or authority known here must prove that the entry
-    stood in the log by then.
+    stood in the log by then. `retired`: by origin, the last checkpoints of shards that ended.
     """
 
     chains: tuple[ChainTrust, ...] = ()
     stamps: tuple[StampTrust, ...] = ()
     required: frozenset[str] = frozenset()
     not_later_than: datetime | None = None
+    retired: Mapping[str, Checkpoint] = field(default_factory=dict)
+
+    def require_within(self, checkpoint: Checkpoint) -> None:
+        """`CheckpointAfterEnd` if this says that its log has ended, and not so."""
+        final = self.retired.get(checkpoint.origin)
+        if final is None or checkpoint.size < final.size or checkpoint == final:
+            return
+        raise CheckpointAfterEnd(origin=checkpoint.origin, size=checkpoint.size)
 
 
 def parse_demands(data: bytes) -> Demands:
@@ -69,7 +85,7 @@ def parse_demands(data: bytes) -> Demands:
         value = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise DemandsMalformed(reason="not TOML") from error
-    _keys(value, "the file", {"format"}, {"not_later_than", "chain", "stamp"})
+    _keys(value, "the file", {"format"}, {"not_later_than", "chain", "stamp", "retired"})
     if value["format"] != FORMAT:
         raise DemandsMalformed(reason=f"format is {FORMAT}")
     required: set[str] = set()
@@ -77,11 +93,35 @@ def parse_demands(data: bytes) -> Demands:
     chains = [_chain(one, names, required) for one in _tables(value, "chain")]
     stamps = [_stamp(one, names, required) for one in _tables(value, "stamp")]
     limit = _limit(value)
-    if not required and limit is None:
+    retired: dict[str, Checkpoint] = {}
+    for one in _tables(value, "retired"):
+        final = _retired(one)
+        if retired.setdefault(final.origin, final) is not final:
+            raise DemandsMalformed(reason=f"{final.origin} stands twice")
+    if not required and limit is None and not retired:
         raise DemandsEmpty()
     if limit is not None and not names:
         raise DemandsMalformed(reason="not_later_than needs a chain or a stamp to prove it")
-    return Demands(tuple(chains), tuple(stamps), frozenset(required), limit)
+    return Demands(tuple(chains), tuple(stamps), frozenset(required), limit, retired)
+
+
+def demands_text(finals: Iterable[Checkpoint]) -> str:
+    """The file that pins the ends of these closed shards, and demands nothing else."""
+    text = f'format = "{FORMAT}"\n'
+    for final in finals:
+        text += f'\n[[retired]]\norigin = "{final.origin}"\nsize = {final.size}\n'
+        text += f'root = "0x{final.root.hex()}"\n'
+    return text
+
+
+def _retired(one: Mapping[str, Any]) -> Checkpoint:
+    _keys(one, "a retired log", {"origin", "size", "root"}, set())
+    origin, size = one["origin"], one["size"]
+    if not isinstance(origin, str) or not is_key_name(origin):
+        raise DemandsMalformed(reason="an origin is the name of a log's keys")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= MAX_SIZE:
+        raise DemandsMalformed(reason=f"{origin}: size is a number of entries")
+    return Checkpoint(origin, size, _hex(one["root"], HASH_SIZE, f"{origin}: root"))
 
 
 def _limit(value: Mapping[str, Any]) -> datetime | None:

@@ -125,6 +125,12 @@ class DemandUnmet(InvalidInput):
     en = "the evidence that the verifier demands is missing: {demand}"
 
 
+class CheckpointAfterEnd(InvalidInput):
+    code = "checkpoint_after_end"
+    zh = "日志 {origin} 已封存，其后的检查点（{size}）不可信"
+    en = "the log {origin} has ended, and not with this checkpoint (size {size})"
+
+
 class SplitViewInvalid(InvalidInput):
     code = "split_view_invalid"
     zh = "不能证明日志签署了两棵不同的树：{reason}"
@@ -321,6 +327,33 @@ class LogDiverged(Unavailable):
     code = "log_diverged"
     zh = "数据库与已发布的日志互相矛盾，拒绝签名：{reason}"
     en = "database and published log contradict each other, nothing is signed: {reason}"
+
+
+class ShardEnded(Unavailable):
+    code = "shard_ended"
+    zh = "日志分片 {shard} 已封存，后续为 {successor}；请重新启动服务"
+    en = "shard {shard} of the log has ended, {successor} follows: start this process again"
+
+
+class ShardNameInvalid(InvalidInput):
+    code = "shard_name_invalid"
+    zh = "分片名 {shard} 不可用：{reason}"
+    en = "{shard} cannot be the name of the next shard: {reason}"
+
+
+class SuccessorNotTrusted(Conflict):
+    code = "successor_not_trusted"
+    zh = "见证策略尚未列出新分片的密钥；请先加入此行（并告知各见证人）：log {vkey}"
+    en = (
+        "the witness policy does not list the next shard's key; add this line first, and tell "
+        "the witnesses: log {vkey}"
+    )
+
+
+class FinalDiffers(Corrupt):
+    code = "final_checkpoint_differs"
+    zh = "已封存分片 {shard} 的检查点与后续分片所记的不符"
+    en = "the checkpoint of the closed shard {shard} is not the one that its successor names"
 
 
 class SequencerBusy(Unavailable):

@@ -1,6 +1,6 @@
 """`fsck` of the rows: each leaf has its row, each record opens and matches, erasures are proved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
 from ledger.errors import RecordCorrupt, RecordErased
 from ledger.heads import Head, load
-from ledger.leaves import ENDED, LOST
+from ledger.leaves import ENDED, LOST, PUBLIC_ENTITY
 from ledger.merkle import TILE_WIDTH
 from ledger.problems import Problem
 from ledger.records import OpenedRecord, open_row
@@ -30,15 +30,28 @@ _placed = (
         ledger_entries.c.leaf_index,
         func.lag(ledger_entries.c.leaf_index)
         .over(
-            partition_by=(ledger_entries.c.entity, ledger_entries.c.shard),
+            partition_by=ledger_entries.c.entity,
             order_by=ledger_entries.c.position,
         )
         .label("before"),
+        ledger_entries.c.shard,
+        func.lag(ledger_entries.c.shard)
+        .over(
+            partition_by=ledger_entries.c.entity,
+            order_by=ledger_entries.c.position,
+        )
+        .label("shard_before"),
     )
-    .where(ledger_entries.c.leaf_index.is_not(None))
+    .where(ledger_entries.c.leaf_index.is_not(None), ledger_entries.c.entity != PUBLIC_ENTITY)
     .subquery()
 )
-_OUT_OF_ORDER = select(_placed.c.entry_id).where(_placed.c.before > _placed.c.leaf_index)
+# Shards sort as they follow one another. The log's own leaves stand where they must.
+_OUT_OF_ORDER = select(_placed.c.entry_id).where(
+    or_(
+        _placed.c.shard_before > _placed.c.shard,
+        (_placed.c.shard_before == _placed.c.shard) & (_placed.c.before > _placed.c.leaf_index),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +60,35 @@ class _Ended:
     entity: str
 
 
-class RowCheck:
-    """Compares `ledger_entries` with the log, 256 indexes at a time."""
+class Erasures:
+    """What rows say was erased, and what `ended` leaves say: by shard and index."""
 
-    def __init__(self, database: Database, vault: KeyVault, shard: str, head: Head) -> None:
+    def __init__(self) -> None:
+        self.erased: dict[tuple[str, int], _Ended] = {}
+        self.ended: dict[tuple[str, int], _Ended] = {}
+
+
+class RowCheck:
+    """Compares `ledger_entries` with one shard of the log, 256 indexes at a time.
+
+    An erasure in one shard may be told of in a later one: the checks of all shards share
+    `erasures`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: KeyVault,
+        head: Head,
+        erasures: Erasures | None = None,
+    ) -> None:
         self.problems: list[Problem] = []
         self._database = database
         self._vault = vault
-        self._shard = shard
+        self._shard = head.shard
         self._head = head
         self._rows: dict[int, RowMapping] = {}
-        self._erased: dict[int, _Ended] = {}
-        self._ended: dict[int, _Ended] = {}
+        self._found = erasures or Erasures()
 
     def leaves(self, number: int) -> list[bytes | None]:
         """Read the rows of bundle `number`; the leaf of each index, None where there is none."""
@@ -92,56 +122,67 @@ class RowCheck:
                 self._add("row_differs", self._where(row), "leaf")
             self._open(row, index)
 
-    def rest(self) -> None:
-        """Rows without a place in the checked tree, the order of rows, and all erasures."""
+    def rest(self, earlier: Sequence[Head] = ()) -> None:
+        """Rows without a place in the checked trees, the order of rows, and all erasures;
+        once, after all bundles. `earlier`: the heads of the other shards."""
         columns = ledger_entries.c
         after = -1
-        placed = 0
+        heads = {head.shard: head for head in (*earlier, self._head)}
+        placed = dict.fromkeys(heads, 0)
         while True:
             page = self._read(
                 columns.position > after,
                 or_(
                     columns.leaf_index.is_(None),
                     columns.shard.is_(None),
-                    columns.shard != self._shard,
-                    columns.leaf_index >= self._head.size,
+                    columns.shard.not_in(list(heads)),
                     columns.leaf_index < 0,
+                    *(
+                        (columns.shard == head.shard) & (columns.leaf_index >= head.size)
+                        for head in heads.values()
+                    ),
                 ),
                 limit=_PAGE,
             )
             if page is None:
                 self._add("row_unreadable", f"position > {after}")
                 break
-            staged = self.staged_size() if page else 0
+            staged = {one: self.staged_size(heads[one]) for one in heads} if page else {}
             for row in page:
-                placed += self._unplaced(row, staged)
+                if (shard := self._unplaced(row, heads, staged)) is not None:
+                    placed[shard] += 1
                 after = row["position"]
             if len(page) < _PAGE:
                 break
-        if placed < self._head.staged_size - self._head.size:
-            self._add("leaf_without_record", f"{self._shard}/{self._head.size}+")
+        for shard, head in heads.items():
+            if placed[shard] < head.staged_size - head.size:
+                self._add("leaf_without_record", f"{shard}/{head.size}+")
         self._order()
         self._erasures()
 
-    def staged_size(self) -> int:
-        """How many indexes are handed out by now."""
+    def staged_size(self, head: Head | None = None) -> int:
+        """How many indexes are handed out by now, in this shard or that of `head`."""
+        head = head or self._head
         try:
             with self._database.read() as tx:
-                return load(tx, self._shard).staged_size
+                return load(tx, head.shard).staged_size
         except (*_UNREADABLE, CodedError):
-            return self._head.staged_size
+            return head.staged_size
 
-    def _unplaced(self, row: RowMapping, staged: int) -> bool:
-        """Check one such row; whether it has an index that was handed out."""
+    def _unplaced(
+        self, row: RowMapping, heads: Mapping[str, Head], staged: Mapping[str, int]
+    ) -> str | None:
+        """Check one such row; in which shard it has an index that was handed out, if in any."""
         index, shard = row["leaf_index"], row["shard"]
         if index is None and shard is None:
             self._open(row, None)
-            return False
-        if shard == self._shard and isinstance(index, int) and self._head.size <= index < staged:
+            return None
+        known = shard in heads and isinstance(index, int)
+        if known and heads[shard].size <= index < staged[shard]:
             self._open(row, index)  # placed since we began, or in a round that was cut off
-            return True
+            return str(shard)
         self._add("row_without_leaf", self._where(row))
-        return False
+        return None
 
     def _open(self, row: RowMapping, index: int | None) -> None:
         where = self._where(row)
@@ -156,7 +197,7 @@ class RowCheck:
             if index is None or not isinstance(erased_at, datetime) or left != (None, None, None):
                 self._add("record_lost", where)
             else:
-                self._erased[index] = _Ended(erased_at, row["entity"])
+                self._found.erased[row["shard"], index] = _Ended(erased_at, row["entity"])
             return
         except RecordCorrupt as error:
             self._add("record_corrupt", where, str(error.details["reason"]))
@@ -174,27 +215,29 @@ class RowCheck:
     def _note_ended(self, record: OpenedRecord) -> None:
         body = record.body
         indexes = body.get("indexes")
-        if body.get("reason") != "erased" or body.get("shard") != self._shard:
+        shard = body.get("shard")
+        if body.get("reason") != "erased" or not isinstance(shard, str):
             return
         for index in indexes if isinstance(indexes, list) else []:
             if isinstance(index, int):
                 at = parse_time(str(body["at"]))
-                self._ended[index] = _Ended(at, record.entity)
+                self._found.ended[shard, index] = _Ended(at, record.entity)
 
     def _erasures(self) -> None:
-        for index, erased in self._erased.items():
-            where = f"{self._shard}/{index}"
-            ended = self._ended.get(index)
+        all_erased, all_ended = self._found.erased, self._found.ended
+        for (shard, index), erased in all_erased.items():
+            where = f"{shard}/{index}"
+            ended = all_ended.get((shard, index))
             if ended is None:
                 self._add("record_lost", where)
             elif ended != erased:
                 self._add("row_differs", where, "erased_at or entity")
         columns = ledger_entries.c
-        for index in sorted(self._ended.keys() - self._erased.keys()):
+        for shard, index in sorted(all_ended.keys() - all_erased.keys()):
             # Looked at again: it may have been erased since we passed it.
-            rows = self._read(columns.shard == self._shard, columns.leaf_index == index)
+            rows = self._read(columns.shard == shard, columns.leaf_index == index)
             if rows and rows[0]["sealed"] is not None:
-                self._add("erasure_undone", f"{self._shard}/{index}")
+                self._add("erasure_undone", f"{shard}/{index}")
 
     def _order(self) -> None:
         """`latest` goes by position: it must never disagree with the log."""

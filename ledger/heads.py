@@ -30,6 +30,7 @@ class Head:
     size: int
     root: bytes
     checkpoint: bytes
+    successor: str | None = None  # the shard that follows; then this one never grows again
 
 
 def create(tx: WriteTx, at: datetime, shard: str, origin: str) -> None:
@@ -63,6 +64,7 @@ def find(tx: ReadTx, shard: str) -> Head | None:
         size=row["size"],
         root=row["root"],
         checkpoint=row["checkpoint"],
+        successor=row["successor"],
     )
 
 
@@ -96,6 +98,57 @@ def newest_shard(tx: ReadTx) -> str | None:
     return shard
 
 
+def shards(tx: ReadTx) -> list[str]:
+    """The names of all shards, the oldest first."""
+    return list(tx.execute(select(ledger_heads.c.shard).order_by(ledger_heads.c.shard)).scalars())
+
+
+def predecessor(tx: ReadTx, shard: str) -> Head | None:
+    """The head of the shard that ended with `shard` as its successor."""
+    before: str | None = tx.scalar(
+        select(ledger_heads.c.shard).where(ledger_heads.c.successor == shard)
+    )
+    return None if before is None else find(tx, before)
+
+
+def end(tx: WriteTx, at: datetime, head: Head, successor: str, entry_id: str) -> Head:
+    """Give the entry, which closes the shard, its last index; none is handed out after it."""
+    if head.staged_size != head.size or head.successor is not None:
+        raise SequencerLost(step="close")
+    ended = replace(head, staged_size=head.size + 1, successor=successor)
+    _swap(tx, head, "close", staged_size=ended.staged_size, successor=successor, updated_at=at)
+    _place(tx, entry_id, head.shard, head.size)
+    return ended
+
+
+def begin(tx: WriteTx, at: datetime, shard: str, origin: str, entry_id: str) -> None:
+    """The head of a shard whose first entry, the one given, is staged. `LogExists`."""
+    create(tx, at, shard, origin)
+    _swap(tx, load(tx, shard), "begin", staged_size=1)
+    _place(tx, entry_id, shard, 0)
+
+
+def follow(tx: WriteTx, at: datetime, known: Sequence[tuple[str, str]]) -> None:
+    """Have the heads say what a log at hand shows: after a restore from a backup that knows
+    fewer shards. `known`: shard and origin of all, the oldest first."""
+    for number, (shard, origin) in enumerate(known):
+        if find(tx, shard) is None:
+            create(tx, at, shard, origin)
+        successor = known[number + 1][0] if number + 1 < len(known) else None
+        tx.execute(
+            update(ledger_heads).where(ledger_heads.c.shard == shard).values(successor=successor)
+        )
+
+
+def _place(tx: WriteTx, entry_id: str, shard: str, index: int) -> None:
+    columns = ledger_entries.c
+    tx.execute(
+        update(ledger_entries)
+        .where(columns.entry_id == entry_id, columns.leaf_index.is_(None))
+        .values(shard=shard, leaf_index=index)
+    )
+
+
 def take_over(tx: WriteTx, at: datetime, head: Head) -> Head:
     """Begin a new epoch: whoever wrote before loses."""
     taken = replace(head, epoch=head.epoch + 1)
@@ -122,7 +175,7 @@ def stage(tx: WriteTx, at: datetime, head: Head, limit: int) -> Head:
 
     The indexes are final once this commits; nothing else ever assigns them.
     """
-    if head.staged_size != head.size:
+    if head.staged_size != head.size or head.successor is not None:
         raise SequencerLost(step="stage")
     runs = _waiting_runs(tx, limit)
     if not runs:

@@ -14,7 +14,8 @@ from fastapi.params import Depends
 
 from ledger.anchoring.errors import EvidenceUnknown
 from ledger.anchoring.publishing import document
-from ledger.errors import LogMissing, TileMissing, TilePathInvalid
+from ledger.errors import LogMissing, NotInLog, NotYetLogged, TileMissing, TilePathInvalid
+from ledger.reader import LogReader
 from ledger.service import Ledger
 from ledger.tiles import TilePath
 
@@ -23,15 +24,24 @@ _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TILE_CACHE = "public, max-age=31536000, immutable"
 
 
+def _reader(ledger: Ledger, shard: str) -> LogReader:
+    """`TilePathInvalid` for a shard that this log has not, or not yet."""
+    try:
+        return ledger.reader_of(shard)
+    except (NotInLog, NotYetLogged) as error:
+        raise TilePathInvalid() from error
+
+
 def routes(ledger: Ledger, dependencies: Sequence[Depends] = ()) -> APIRouter:
     """The router. `dependencies` mark its routes as public, for the access matrix."""
     router = APIRouter(tags=["log"], dependencies=list(dependencies))
 
     def checkpoint(shard: str) -> Response:
         """The signed checkpoint of the log / 日志检查点."""
-        if shard != ledger.shard:
-            raise TilePathInvalid()
-        data = ledger.tiles.checkpoint()
+        if shard == ledger.shard:
+            data = ledger.tiles.checkpoint()
+        else:
+            data = _reader(ledger, shard).refresh().encode()
         if data is None:
             raise LogMissing()
         return Response(
@@ -42,10 +52,8 @@ def routes(ledger: Ledger, dependencies: Sequence[Depends] = ()) -> APIRouter:
 
     def tile(shard: str, path: str) -> Response:
         """A Merkle tile or an entry bundle of the log / 日志分块."""
-        if shard != ledger.shard:
-            raise TilePathInvalid()
         try:
-            data = ledger.reader.published_blob(TilePath.parse(f"tile/{path}"))
+            data = _reader(ledger, shard).published_blob(TilePath.parse(f"tile/{path}"))
         except TileMissing as error:
             raise TilePathInvalid() from error
         return Response(

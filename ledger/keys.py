@@ -5,6 +5,7 @@ A key file holds the private key, or a reference to one in a PKCS#11 token.
 
 import base64
 import os
+import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -187,15 +188,23 @@ def destroy_key_file(path: Path, tokens: Tokens | None = None) -> None:
 
 def _write(path: Path, line: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Under its name it is whole or not there: what a crash left half written is in the way
+    # of nobody.
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        leftover.unlink()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)
+            file.write(line.encode())
+            file.flush()
+            os.fsync(descriptor)
+        os.link(temporary, path)
     except FileExistsError:
         raise LogExists() from None
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(line.encode())
-        file.flush()
-        os.fsync(descriptor)
+    finally:
+        temporary.unlink(missing_ok=True)
     # The folder above too: this one may be new, and its own name must last as well.
     for above in (path.parent, path.parent.parent):
         fsync_folder(str(above))

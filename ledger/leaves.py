@@ -16,7 +16,9 @@ from ledger.errors import LeafMalformed, RecordTooLarge
 
 # The entity of public leaves that are about the log itself.
 PUBLIC_ENTITY = "log"
-OPENED = "shard.opened"  # the first entry of every shard: its origin and verifier key
+# The first entry of every shard: its origin and verifier keys, and how the one before ended.
+OPENED = "shard.opened"
+CLOSED = "shard.closed"  # the last entry of a shard that ended: the next one's origin and keys
 ENDED = "ended"  # which entries can no longer be opened, or no longer count
 EVIDENCE = "evidence.kept"  # digests of evidence from outside about earlier checkpoints
 LOST = "lost"  # kind of a row whose record only the log remembers: see `adoption`

@@ -19,6 +19,10 @@ _SENTENCES = {
         "the database is older than the published log",
     ),
     "head_invalid": ("数据库中的日志头无效：{detail}", "the head row is not valid: {detail}"),
+    "shards_broken": (
+        "日志分片前后不相衔接：{detail}",
+        "the shards of the log do not follow from one another: {detail}",
+    ),
     "root_mismatch": (
         "由条目重建的树根与检查点不一致",
         "the root rebuilt from the entries is not the signed one",

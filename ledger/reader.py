@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
+from ledger.checkpoints import Checkpoint, SignedCheckpoint, parse_checkpoint
 from ledger.cosignatures import verify_signatures
 from ledger.errors import (
     ConsistencyInvalid,
+    FinalDiffers,
     InclusionInvalid,
     LogMissing,
     LogNotTrusted,
@@ -69,10 +70,20 @@ class LogReader:
     (`advance`) or read from the store (`refresh`), its signature verified.
     """
 
-    def __init__(self, tiles: TileStore, shard: str, key: VerifierKey, *more: VerifierKey) -> None:
-        """`more`: the log's other keys. Each of its keys signs every checkpoint."""
+    def __init__(
+        self,
+        tiles: TileStore,
+        shard: str,
+        key: VerifierKey,
+        *more: VerifierKey,
+        final: Checkpoint | None = None,
+    ) -> None:
+        """`more`: the log's other keys. Each of its keys signs every checkpoint. `final`: the
+        last checkpoint of a shard that has ended; no other one is believed."""
         self.shard = shard
         self.key = key
+        self.final = final
+        self.keys = (key, *more)
         self._keys = {key, *more}
         self._tiles = tiles
         self._head: SignedCheckpoint | None = None
@@ -97,6 +108,8 @@ class LogReader:
             raise LogMissing()
         signed = parse_checkpoint(data)
         self.verify(signed)
+        if self.final is not None and signed.checkpoint != self.final:
+            raise FinalDiffers(shard=self.shard)
         self.advance(signed)
         return signed
 
@@ -171,7 +184,7 @@ class LogReader:
         if index >= head.size:
             raise NotYetLogged()
         return Inclusion(
-            self.shard, index, head.size, head.root, tuple(self._path(index, head.size)), signed
+            self.shard, index, head.size, head.root, tuple(self.path(index, head.size)), signed
         )
 
     def proof_under(self, index: int, signed: SignedCheckpoint) -> LogProof:
@@ -179,10 +192,12 @@ class LogReader:
         size = signed.checkpoint.size
         if size > self.published().checkpoint.size:
             raise NotYetLogged()
-        return LogProof(index, tuple(self._path(index, size)), signed)
+        return LogProof(index, tuple(self.path(index, size)), signed)
 
-    def _path(self, index: int, size: int) -> list[bytes]:
-        """Eight hashes from each full tile on the way up, then the rest."""
+    def path(self, index: int, size: int) -> list[bytes]:
+        """The audit path of `index` in the first `size` leaves, from tiles.
+
+        Eight hashes from each full tile on the way up, then the rest."""
         if not 0 <= index < size:
             raise InclusionInvalid(reason="index outside the tree")
         path: list[bytes] = []

@@ -143,6 +143,8 @@ def verify_receipt(data: bytes, policy: Policy, demands: Demands | None = None) 
         leaf = leaf_hash(receipt.entry)
         receipt.proof.verify_leaf(leaf)
         head = receipt.proof.checkpoint.checkpoint
+        if demands is not None:
+            demands.require_within(head)
         anchors = check_anchors(
             receipt.anchors, leaf, receipt.proof.checkpoint, policy, demands or Demands()
         )

@@ -1,7 +1,7 @@
 """Opens sealed records and checks them: against their leaf, and their leaf against the log."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import NoneType
@@ -86,7 +86,8 @@ class OpenedRecord:
 class Records:
     """Reads records back and never believes a row: see `open_row` and `prove`."""
 
-    def __init__(self, vault: KeyVault, reader: LogReader, stops: Stops) -> None:
+    def __init__(self, vault: KeyVault, reader: Callable[[str], LogReader], stops: Stops) -> None:
+        """`reader` of a shard: `NotInLog` for one that this log never had."""
         self._vault = vault
         self._reader = reader
         self._stops = stops
@@ -138,9 +139,7 @@ class Records:
         """
         if record.leaf_index is None or record.shard is None:
             raise NotYetLogged()
-        if record.shard != self._reader.shard:
-            raise NotInLog(entry=record.entry_id)
-        inclusion = self._reader.inclusion(record.leaf_index)
+        inclusion = self._reader(record.shard).inclusion(record.leaf_index)
         if not inclusion.proves(leaf_hash(record.leaf)):
             raise NotInLog(entry=record.entry_id)
         return inclusion

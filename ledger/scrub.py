@@ -15,6 +15,7 @@ from ledger.fsck_rows import RowCheck
 from ledger.fsck_tree import TreeCheck
 from ledger.merkle import HASH_SIZE, TILE_WIDTH
 from ledger.problems import Problem
+from ledger.reader import LogReader
 from ledger.service import Ledger
 from ledger.tiles import TilePath, tile_width
 
@@ -24,18 +25,20 @@ def bundle_count(size: int) -> int:
     return (size + TILE_WIDTH - 1) // TILE_WIDTH
 
 
-def scrub_bundles(ledger: Ledger, size: int, numbers: Iterable[int]) -> list[Problem]:
-    """Check these bundles of the published tree of `size` leaves.
+def scrub_bundles(ledger: Ledger, shard: str, size: int, numbers: Iterable[int]) -> list[Problem]:
+    """Check these bundles of a shard's published tree of `size` leaves.
 
     Raises what reading the head or the checkpoint raises, when they are no longer
     what they were when `size` was read.
     """
-    if ledger.reader.published().checkpoint.size < size:
-        ledger.reader.refresh()
+    reader = ledger.reader_of(shard)
+    if reader.published().checkpoint.size < size:
+        reader.refresh()
     with ledger.database.read() as tx:
-        head = heads.load(tx, ledger.shard)
-    rows = RowCheck(ledger.database, ledger.vault, ledger.shard, replace(head, size=size))
-    tree = TreeCheck(ledger.tiles, size, None)
+        head = heads.load(tx, shard)
+    rows = RowCheck(ledger.database, ledger.vault, replace(head, size=size))
+    tiles = ledger.tiles if shard == ledger.shard else ledger.shards.open(shard)
+    tree = TreeCheck(tiles, size, None)
     hanging: list[Problem] = []
     for number in numbers:
         before = len(tree.problems)
@@ -43,11 +46,14 @@ def scrub_bundles(ledger: Ledger, size: int, numbers: Iterable[int]) -> list[Pro
         entries, hashes = tree.compare(number, leaves)
         rows.compare(number, leaves, entries)
         if len(tree.problems) == before:
-            hanging += _hangs(ledger, size, number, hashes)
-    return tree.problems + rows.problems + hanging
+            hanging += _hangs(reader, size, number, hashes)
+    found = tree.problems + hanging
+    if shard != ledger.shard:
+        found = [replace(one, where=f"{shard}/{one.where}") for one in found]
+    return found + rows.problems
 
 
-def _hangs(ledger: Ledger, size: int, number: int, hashes: bytes) -> list[Problem]:
+def _hangs(reader: LogReader, size: int, number: int, hashes: bytes) -> list[Problem]:
     """Whether the tile is part of the signed tree.
 
     The path of its first leaf runs over the roots of all its other parts, so it
@@ -55,7 +61,7 @@ def _hangs(ledger: Ledger, size: int, number: int, hashes: bytes) -> list[Proble
     """
     where = TilePath(0, number, tile_width(size, 0, number)).text
     try:
-        inclusion = ledger.reader.inclusion(number * TILE_WIDTH)
+        inclusion = reader.inclusion(number * TILE_WIDTH)
     except TileMissing as error:
         return [Problem.of("tile_missing", str(error.details.get("path", where)))]
     except CodedError as error:

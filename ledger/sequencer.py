@@ -26,6 +26,7 @@ from ledger.errors import (
     NoteMalformed,
     ReadBackFailed,
     SequencerLost,
+    ShardEnded,
     SignatureInvalid,
     TilePathInvalid,
 )
@@ -37,9 +38,10 @@ from ledger.merkle import consistency_proof, tree_root, verify_consistency
 from ledger.notes import NoteSigner
 from ledger.reader import LogReader
 from ledger.stops import Stops, staged_stops
+from ledger.succession import Succession
 from ledger.tiles import TilePath
 from ledger.tilestore import TileStore
-from storage.database import Database
+from storage.database import Database, WriteTx
 
 MAX_BATCH = 8192  # entries in one round: bounds its memory and its latency
 
@@ -61,7 +63,9 @@ class Sequencer:
         stops: Stops,
         shard: str,
         memory: HeadMemory | None = None,
+        succession: Succession | None = None,
     ) -> None:
+        """`succession`: what is owed to the shard before, if this one may have one."""
         self._database = database
         self._tiles = tiles
         self._signers = signers
@@ -69,6 +73,7 @@ class Sequencer:
         self._stops = stops
         self._shard = shard
         self._memory = memory
+        self._succession = succession
         self._mutex = threading.Lock()
         self._head: Head | None = None
         self._tail = Tail(0)
@@ -113,8 +118,31 @@ class Sequencer:
             self._tail = Tail(0)
 
     def round(self, at: datetime) -> int:
-        """Sequence and publish what waits, at most `MAX_BATCH` entries; how many."""
+        """Sequence and publish what waits, at most `MAX_BATCH` entries; how many.
+
+        `ShardEnded` once the shard has: what waits belongs to its successor.
+        """
         return self._guarded(lambda: self._round(at))
+
+    def close(
+        self, at: datetime, closing: bytes, end: Callable[[WriteTx, Head, Checkpoint], Head]
+    ) -> None:
+        """Close the shard with the entry `closing` as its last, and publish that.
+
+        `end(tx, head, final)` gives that entry its index and begins the successor, whose
+        first entry names the checkpoint `final`, in one transaction.
+        """
+
+        def work() -> int:
+            head = self._head
+            if head is None or head.staged_size != head.size:
+                raise SequencerLost(step="close")
+            root = grow(self._tail, [closing]).tail.root
+            final = Checkpoint(head.origin, head.size + 1, root)
+            self._head = self._database.write(lambda tx: end(tx, head, final))
+            return self._round(at)
+
+        self._guarded(work)
 
     def check(self, held: Callable[[], None]) -> None:
         """Ask `held` whether this process may still write; what it raises is the failure."""
@@ -155,6 +183,8 @@ class Sequencer:
             head = heads.load(tx, self._shard)
             opened = heads.opening_leaf(tx, self._shard)
         self._check_keys(head, opened)
+        if self._succession is not None:
+            self._succession.prepare(at, head, opened)
         behind = self._compare_with_published(head)
         self._compare_with_remembered(head)
         self._tiles.sweep()
@@ -170,7 +200,10 @@ class Sequencer:
         self._stops.catch_up(self._database)
         if behind:
             self._publish(head.checkpoint)
-        return self._round(at) if head.staged_size > head.size else 0
+        given = self._round(at) if head.staged_size > head.size else 0
+        if self._succession is not None:
+            self._succession.settle(self._head)
+        return given
 
     def _check_keys(self, head: Head, opened: bytes | None) -> None:
         """The first leaf of the shard names the keys that may sign it; each is named after it."""
@@ -216,15 +249,21 @@ class Sequencer:
             return
         signed = self._memory.read()
         remembered = signed.checkpoint
+        reader, size = self._reader, head.size
+        if remembered.origin != head.origin and self._succession is not None:
+            # The head of a shard that has ended since.
+            earlier = self._succession.reader(remembered.origin)
+            if earlier is not None and earlier.final is not None:
+                reader, size = earlier, earlier.final.size
         try:
-            self._reader.verify(signed)
+            reader.verify(signed)
         except (SignatureInvalid, LogNotTrusted) as error:
             raise HighWaterInvalid(path=self._memory.name) from error
-        if remembered.size > head.size:
+        if remembered.size > size:
             raise HeadOlderThanRemembered(
-                database=head.size, remembered=remembered.size, path=self._memory.name
+                database=size, remembered=remembered.size, path=self._memory.name
             )
-        if tree_root(self._reader.nodes(head.size), remembered.size) != remembered.root:
+        if tree_root(reader.nodes(size), remembered.size) != remembered.root:
             raise LogDiverged(reason="the remembered tree is no prefix of the database's")
 
     def _own_checkpoint(self, head: Head) -> SignedCheckpoint | None:
@@ -259,6 +298,8 @@ class Sequencer:
         if head is None:
             raise SequencerLost(step="recover")
         if head.staged_size == head.size:
+            if head.successor is not None:
+                raise ShardEnded(shard=head.shard, successor=head.successor)
             with self._database.read() as tx:
                 if not heads.pending(tx):
                     return 0

@@ -1,69 +1,56 @@
 """The ledger as the other rooms see it: journal, records, receipts, checkpoint, waiting."""
 
-import re
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import select
-
 from kernel.canonical import JsonValue, canonical_bytes, parse_record
 from kernel.clock import Clock
 from ledger import heads
-from ledger.anchoring.rows import covering
+from ledger.anchoring.rows import covering, proved_sizes
 from ledger.anchors import with_proof
 from ledger.checkpoints import Checkpoint, SignedCheckpoint, parse_checkpoint
 from ledger.errors import (
     CommitmentMismatch,
     DatabaseWithoutKey,
-    EntryUnknown,
     KeyWithoutDatabase,
     LedgerStopped,
     LogDiverged,
     LogExists,
     LogMissing,
     LogNotTrusted,
+    NotInLog,
     NotYetLogged,
-    OriginInvalid,
     PublicEntry,
     ReceiptElsewhere,
 )
 from ledger.follower import Follower
 from ledger.high_water import HeadMemory
 from ledger.journal import Journal
-from ledger.keys import (
-    create_key_file,
-    create_mldsa44_key_file,
-    open_key_file,
-    open_mldsa44_key_file,
-)
+from ledger.layout import lock_path, log_path, origin_of, stops_store
 from ledger.leaves import OPENED, blinded_leaf
 from ledger.lock import SequencerLock, lock_of
 from ledger.merkle import leaf_hash
-from ledger.notes import NoteSigner, is_key_name
+from ledger.notes import NoteSigner
 from ledger.outside import Outside
 from ledger.pkcs11.signers import Tokens
 from ledger.policy import Policy
 from ledger.reader import LogReader
 from ledger.receipts import build_receipt, parse_receipt
 from ledger.records import OpenedRecord, Records
+from ledger.retired import Retired
 from ledger.sequencer import Sequencer, reason_of
+from ledger.shard_keys import create_signers, open_signers
 from ledger.stops import Stops
-from ledger.tables import ledger_entries
+from ledger.succession import Succession
 from ledger.tilestore import FolderShards, Shards, TileStore
+from ledger.waiting import Waiting
 from ledger.witness.cosigning import Cosigning, quorum_met
+from ledger.witness.ended import EndedCosigning
 from ledger.worker import INTERVAL, Worker
 from storage.database import Database, ReadTx, WriteTx
-from storage.errors import StoreAway, StoreMissing
 from storage.keyvault import KeyVault
-from storage.objects import FilesystemStore, ObjectStore
-
-_SHARD = re.compile(r"[0-9]{4}(-[0-9]{1,3})?", re.ASCII)
-_POLL = 0.2  # seconds between looks at the store when another process sequences
-MAX_ORIGIN_BYTES = 255  # tlog-cosignature: the origin has a one-byte length
-
-STOPS = "stops"  # folder in which stops are noted
+from storage.objects import ObjectStore
 
 
 class Ledger:
@@ -84,10 +71,13 @@ class Ledger:
         lock: SequencerLock,
         clock: Clock,
         shard: str,
+        directory: Path,
+        shards: Shards,
         interval: float = INTERVAL,
         memory: HeadMemory | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
-        """From its parts; they must be of one log: see `create` and `open`."""
+        """From its parts, of one log; `keys/` lie in `directory`: see `create` and `open`."""
         self.database = database
         self.vault = vault
         self.tiles = tiles
@@ -95,9 +85,14 @@ class Ledger:
         self.key = signers[0].key
         self.keys = tuple(signer.key for signer in signers)
         self.clock = clock
+        self.directory = directory
+        self.shards = shards
         self.reader = LogReader(tiles, shard, *self.keys)
+        self.retired = Retired(self.reader, shards)
         self.stops = Stops(stops, vault)
-        self.records = Records(vault, self.reader, self.stops)
+        self.records = Records(vault, self.reader_of, self.stops)
+        self._memory = memory
+        self.tokens = tokens
         self.sequencer = Sequencer(
             database=database,
             tiles=tiles,
@@ -106,13 +101,24 @@ class Ledger:
             stops=self.stops,
             shard=shard,
             memory=memory,
+            succession=Succession(
+                database=database,
+                directory=directory,
+                shards=shards,
+                retired=self.retired,
+                shard=shard,
+                finish=self._finish_earlier,
+                tokens=tokens,
+            ),
         )
         self.outside = Outside()
         self.sequencer.vouch = self.outside.compare
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self._follower = Follower(self.reader, lambda: self.leading)
+        self._waiting = Waiting(database, self)
         self.journal = Journal(vault, wake=self._worker.wake)
         self.cosigning: Cosigning | None = None
+        self._ended: EndedCosigning | None = None
         self._hold_back = False
 
     # --- Birth and opening ---
@@ -134,24 +140,16 @@ class Ledger:
         """Bring a log into being: keys, place, head, first leaf, first checkpoint.
 
         The origin is `name/shard`. The first leaf is public, `shard.opened`,
-        with the origin and both verifier keys. `shards` and `stops`: where its
-        tiles and the notes of stops lie, by default in `directory`. `tokens`: the PKCS#11
-        token in which the Ed25519 key is made, if they name one. The only way
-        a log is born; `LogExists` if any part of it is there. Not started on
-        return.
+        with the origin and both verifier keys. `shards` and `stops`: where its tiles and
+        the notes of stops lie, by default in `directory`. `tokens`: where the Ed25519 key is
+        made, if not in a file. The only way a log is born; `LogExists` if any part of it is
+        there. Not started on return.
         """
-        origin = f"{name}/{shard}"
-        if not is_key_name(origin) or len(origin.encode()) > MAX_ORIGIN_BYTES:
-            raise OriginInvalid(reason="1 to 255 bytes, no spaces, no plus sign")
-        if not _SHARD.fullmatch(shard) or not name or name.startswith("/") or name.endswith("/"):
-            raise OriginInvalid(reason="name without outer slashes, shard a year")
+        origin = origin_of(name, shard)
         with database.read() as tx:
             if heads.newest_shard(tx) is not None:
                 raise LogExists()
-        signers: list[NoteSigner] = [
-            create_key_file(key_path(directory, shard), origin, tokens),
-            create_mldsa44_key_file(mldsa44_key_path(directory, shard), origin),
-        ]
+        signers = create_signers(directory, shard, origin, tokens)
         shards = shards or FolderShards(log_path(directory))
         tiles = shards.create(shard)
         ledger = cls(
@@ -163,13 +161,16 @@ class Ledger:
             lock=lock_of(database, lock_path(directory, shard), shard),
             clock=clock,
             shard=shard,
+            directory=directory,
+            shards=shards,
+            tokens=tokens,
         )
         at = clock.now()
 
         def open_shard(tx: WriteTx) -> None:
             heads.create(tx, at, shard, origin)
-            body = {"origin": origin, "shard": shard}
-            body |= {"vkey": signers[0].key.text, "mldsa44_vkey": signers[1].key.text}
+            vkeys = {"vkey": signers[0].key.text, "mldsa44_vkey": signers[1].key.text}
+            body = {"origin": origin, "shard": shard, **vkeys}
             ledger.journal.publish(tx, at, OPENED, body)
 
         database.write(open_shard)
@@ -200,8 +201,7 @@ class Ledger:
     ) -> "Ledger":
         """Open the newest shard. Makes nothing: every missing part is a named error.
 
-        `shards`, `stops`: where they lie, as for `create`. `tokens`: how a key in a
-        PKCS#11 token is reached; that happens first when the log is to be written.
+        `shards`, `stops`, `tokens`: as for `create`; a token is opened by the first round.
         `LogMissing`, `KeyWithoutDatabase`, `DatabaseWithoutKey`, `KeyFileUnsafe`.
         Whether the parts belong together is checked before the first signature,
         by `start` and `sequence`: `fsck` must be able to open what does not fit.
@@ -218,11 +218,13 @@ class Ledger:
             signers = open_signers(directory, shard, tokens)
         except FileNotFoundError:
             raise DatabaseWithoutKey() from None
-        tiles = (shards or FolderShards(log_path(directory))).open(shard)
+        shards = shards or FolderShards(log_path(directory))
         return cls(
             database=database,
             vault=vault,
-            tiles=tiles,
+            tiles=shards.open(shard),
+            directory=directory,
+            shards=shards,
             stops=stops or stops_store(directory),
             signers=signers,
             lock=lock_of(database, lock_path(directory, shard), shard),
@@ -230,17 +232,17 @@ class Ledger:
             shard=shard,
             interval=interval,
             memory=memory,
+            tokens=tokens,
         )
 
     # --- Sequencing ---
 
     def use_witnesses(self, policy: Policy, *, seconds: float, hold_back: bool) -> None:
-        """Ask the witnesses of a policy that trusts this log; once, before `start`.
+        """Ask the witnesses of a policy that trusts this log (`LogNotTrusted`); before `start`.
 
-        Before the first signature their heads are compared with ours; afterwards each
-        published checkpoint is cosigned, each witness having `seconds` to answer. While
-        the quorum is unmet receipts carry what there is, or, with `hold_back`, there are
-        none yet (`NotYetLogged`). `LogNotTrusted` if the policy does not list this log.
+        Before the first signature heads are compared; then each published checkpoint is
+        cosigned, each witness having `seconds` to answer. While the quorum is unmet receipts
+        carry what there is, or, with `hold_back`, there are none yet (`NotYetLogged`).
         """
         if all(log.key != self.key for log in policy.logs):
             raise LogNotTrusted()
@@ -249,6 +251,14 @@ class Ledger:
         )
         if self.cosigning.states():
             self.outside.add(self.cosigning.compare)
+        self._ended = EndedCosigning(
+            policy,
+            self.retired.readers,
+            lambda shard, signed: self.shards.open(shard).publish(signed.encode()),
+            self.clock,
+            seconds,
+            lambda: self.leading,
+        )
         self._hold_back = hold_back
 
     def start(self) -> None:
@@ -270,6 +280,8 @@ class Ledger:
         self._follower.start()
         if self.cosigning is not None:
             self.cosigning.start()
+        if self._ended is not None:
+            self._ended.start()
 
     def stop(self) -> None:
         """Publish what waits and stop the background threads, if there are any."""
@@ -277,11 +289,13 @@ class Ledger:
         self._worker.stop()
         if self.cosigning is not None:
             self.cosigning.stop()
+        if self._ended is not None:
+            self._ended.stop()
         self.reader.wake()
 
-    def sequence(self, at: datetime) -> int:
-        """Publish all that waits, in this thread, for commands that do not `start`."""
-        return self._worker.once(at)
+    def sequence(self, at: datetime, then: Callable[[], None] = lambda: None) -> int:
+        """Publish what waits, in this thread; `then` is called while the log is still held."""
+        return self._worker.once(at, then)
 
     def observe_rounds(self, observe: Callable[[int, float], None]) -> None:
         """Have every round told that gives entries a place: how many, in how many seconds."""
@@ -298,11 +312,70 @@ class Ledger:
 
     def require_running(self) -> None:
         """`LedgerStopped` with the reason, unless the log is being written."""
-        failure = self.sequencer.failure
-        if failure is not None:
+        if (failure := self.sequencer.failure) is not None:
             raise LedgerStopped(reason=reason_of(failure)) from failure
         if not self._worker.running:
             raise LedgerStopped(reason="not_started")
+
+    # --- Shards ---
+
+    def reader_of(self, shard: str) -> LogReader:
+        """Of this shard or an earlier one, which it has proved. `NotInLog`: it never was;
+        `NotYetLogged`: begun after this process opened the log, or nothing published yet."""
+        if shard == self.shard:
+            return self.reader
+        if shard > self.shard:
+            raise NotYetLogged()
+        try:
+            found = self.retired.reader(shard)
+        except LogMissing as error:
+            raise NotYetLogged() from error
+        if found is None:
+            raise NotInLog(entry=shard)
+        return found
+
+    def readers(self) -> tuple[LogReader, ...]:
+        """Of all shards, the oldest first; raises what proving the earlier ones raises."""
+        return (*self.retired.readers(), self.reader)
+
+    def finals(self) -> list[Checkpoint]:
+        """The last checkpoints of all earlier shards, the oldest first."""
+        return [reader.final for reader in self.retired.readers() if reader.final is not None]
+
+    def origin_of(self, shard: str) -> str:
+        """The origin of a shard; raises what `reader_of` does."""
+        return self.reader_of(shard).key.name
+
+    def unproved(self, kind: str, source: str) -> list[LogReader]:
+        """The shards for which evidence from outside is to be got next, the oldest first:
+        those that ended before their last checkpoint had it, and the newest."""
+        self.signed_checkpoint()
+        with self.database.read() as tx:
+            proved = proved_sizes(tx, kind, source)
+        ended = [
+            reader
+            for reader in self.retired.readers()
+            if reader.final is not None and proved.get(reader.shard, 0) < reader.final.size
+        ]
+        return [*ended, self.reader]
+
+    def cosign_ended(self) -> list[str]:
+        """Ask once for the ends of earlier shards: origins whose quorum is unmet still."""
+        return [] if self._ended is None else self._ended.collect()
+
+    def _finish_earlier(self, shard: str, at: datetime) -> None:
+        """Finish the last round of the shard before, which a close that was cut off left."""
+        signers = open_signers(self.directory, shard, self.tokens)
+        tiles = self.shards.open(shard)
+        Sequencer(
+            database=self.database,
+            tiles=tiles,
+            signers=signers,
+            reader=LogReader(tiles, shard, *(signer.key for signer in signers)),
+            stops=self.stops,
+            shard=shard,
+            memory=self._memory,
+        ).recover(at)
 
     # --- Evidence ---
 
@@ -318,9 +391,11 @@ class Ledger:
     def policy_text(self) -> str:
         """A tlog-policy that trusts this log alone, without witnesses.
 
-        It lists all of the log's keys, so that what each one signed is verified and reported.
+        It lists all keys of all its shards, so that what each one signed is verified and
+        reported. How earlier shards ended is for `demands_text`.
         """
-        return "".join(f"log {key.text}\n" for key in self.keys) + "quorum none\n"
+        keys = (key for reader in self.readers() for key in reader.keys)
+        return "".join(f"log {key.text}\n" for key in keys) + "quorum none\n"
 
     def signed_checkpoint(self) -> SignedCheckpoint:
         """The newest published checkpoint, verified."""
@@ -339,19 +414,22 @@ class Ledger:
         record = self.records.open(tx, entry_id)
         if not record.salt:
             raise PublicEntry()
-        index = self.records.prove(record).index
-        proof = self.reader.inclusion(index, self.checkpoint_for(index)).proof()
-        anchors = self.anchors_of(tx, index)
+        found = self.records.prove(record)
+        shard, index = found.shard, found.index
+        under = self.checkpoint_for(shard, index)
+        proof = self.reader_of(shard).inclusion(index, under).proof()
+        anchors = self.anchors_of(tx, shard, index)
         return build_receipt(record.canonical, record.salt, proof, anchors)
 
-    def anchors_of(self, tx: ReadTx, index: int) -> list[dict[str, JsonValue]]:
-        """Evidence from outside for the entry at `index`, each with its own proof."""
+    def anchors_of(self, tx: ReadTx, shard: str, index: int) -> list[dict[str, JsonValue]]:
+        """Evidence from outside for the entry at `index` of a shard, each with its own proof."""
+        reader = self.reader_of(shard)
         return [
             with_proof(
                 parse_record(kept.evidence),
-                self.reader.proof_under(index, parse_checkpoint(kept.checkpoint)),
+                reader.proof_under(index, parse_checkpoint(kept.checkpoint)),
             )
-            for kept in covering(tx, self.shard, index)
+            for kept in covering(tx, shard, index)
         ]
 
     def refreshed(self, tx: ReadTx, receipt: bytes) -> bytes:
@@ -366,19 +444,24 @@ class Ledger:
         canonical = canonical_bytes(old.record)
         if blinded_leaf(old.salt, canonical) != old.entry:
             raise CommitmentMismatch()
-        if old.proof.checkpoint.checkpoint.origin != self.origin:
+        origin = old.proof.checkpoint.checkpoint.origin
+        reader = next((one for one in self.readers() if one.key.name == origin), None)
+        if reader is None:
             raise ReceiptElsewhere()
-        index = old.proof.index
-        proof = self.reader.inclusion(index, self.checkpoint_for(index)).proof()
+        shard, index = reader.shard, old.proof.index
+        proof = reader.inclusion(index, self.checkpoint_for(shard, index)).proof()
         proof.verify_leaf(leaf_hash(old.entry))
-        return build_receipt(canonical, old.salt, proof, self.anchors_of(tx, index))
+        return build_receipt(canonical, old.salt, proof, self.anchors_of(tx, shard, index))
 
-    def checkpoint_for(self, index: int) -> SignedCheckpoint:
-        """The checkpoint on which evidence about the entries up to `index` stands.
+    def checkpoint_for(self, shard: str, index: int) -> SignedCheckpoint:
+        """The checkpoint on which evidence about the entries of a shard up to `index` stands.
 
         The newest that met the quorum of witnesses, if there are any and it covers them;
-        otherwise the published one, or `NotYetLogged` when evidence is held back.
+        otherwise the published one, or `NotYetLogged` when evidence is held back. Of a shard
+        that has ended always its last one.
         """
+        if shard != self.shard:
+            return self._final_of(self.reader_of(shard))
         published = self.signed_checkpoint()
         if self.cosigning is None:
             return published
@@ -389,100 +472,29 @@ class Ledger:
             raise NotYetLogged()
         return published
 
+    def _final_of(self, reader: LogReader) -> SignedCheckpoint:
+        final = reader.published()
+        if self.cosigning is None or self.cosigning.vouched(final, reader.keys):
+            return final
+        final = reader.refresh()  # whoever writes the log may have got cosignatures since
+        if self._hold_back and not self.cosigning.vouched(final, reader.keys):
+            raise NotYetLogged()
+        return final
+
+    # --- Waiting ---
+
     def wait_for(self, entry_id: str, seconds: float) -> bool:
         """Wait until the entry's checkpoint is published: True, or False after `seconds`.
 
         False at once when the log has stopped. `EntryUnknown` if there is no
         such entry. Any number of threads may wait.
         """
-        deadline = time.monotonic() + seconds
-        index: int | None = None
-        size = -1
-        while True:
-            if index is None:
-                index = self._leaf_index(entry_id)
-            published = self._published_size(size)
-            if index is not None and index < published:
-                return True
-            remaining = deadline - time.monotonic()
-            if remaining <= 0 or self.sequencer.failure is not None:
-                return False
-            size = published
-            self.reader.wait_beyond(size, min(remaining, _POLL))
-
-    def unpublished(self, records: Iterable[OpenedRecord]) -> list[str]:
-        """The entries among them that no published checkpoint covers yet, in their order."""
-        size = self._published_size(0)
-        return [
-            record.entry_id
-            for record in records
-            if record.leaf_index is None or record.leaf_index >= size
-        ]
+        return self._waiting.wait_for(entry_id, seconds)
 
     def wait_for_all(self, entries: Iterable[str], seconds: float) -> bool:
         """`wait_for` all of them, within `seconds` together."""
-        deadline = time.monotonic() + seconds
-        return all(
-            self.wait_for(entry_id, max(0.0, deadline - time.monotonic())) for entry_id in entries
-        )
+        return self._waiting.wait_for_all(entries, seconds)
 
-    def _published_size(self, known: int) -> int:
-        try:
-            return self.checkpoint().size
-        except LogMissing:
-            return max(known, 0)
-        except StoreAway:
-            return self.reader.size  # nothing is published meanwhile
-
-    def _leaf_index(self, entry_id: str) -> int | None:
-        columns = ledger_entries.c
-        with self.database.read() as tx:
-            row = tx.one(
-                select(columns.shard, columns.leaf_index).where(columns.entry_id == entry_id)
-            )
-        if row is None:
-            raise EntryUnknown()
-        index: int | None = row["leaf_index"]
-        return index
-
-
-def log_path(directory: Path) -> Path:
-    """Where the shards lie exactly as they are served, unless they lie in a bucket."""
-    return directory / "log"
-
-
-def stops_store(directory: Path) -> FilesystemStore:
-    """Where stops are noted; made where a store is older than they are."""
-    folder = directory / STOPS
-    try:
-        return FilesystemStore(folder)
-    except StoreMissing:
-        return FilesystemStore(folder, create=True)
-
-
-def key_path(directory: Path, shard: str) -> Path:
-    return signer_paths(directory / "keys", shard)[0]
-
-
-def open_signers(directory: Path, shard: str, tokens: Tokens | None = None) -> list[NoteSigner]:
-    """The log's own keys, Ed25519 first. `FileNotFoundError`, `KeyFileUnsafe`."""
-    return signers_in(directory / "keys", shard, tokens)
-
-
-def signers_in(keys: Path, shard: str, tokens: Tokens | None = None) -> list[NoteSigner]:
-    """`open_signers` from a folder of keys."""
-    classical, post_quantum = signer_paths(keys, shard)
-    return [open_key_file(classical, tokens), open_mldsa44_key_file(post_quantum)]
-
-
-def signer_paths(keys: Path, shard: str) -> tuple[Path, Path]:
-    """The files of the log's own keys in a folder `keys`, Ed25519 first."""
-    return keys / f"log-{shard}.key", keys / f"log-{shard}.mldsa44.key"
-
-
-def mldsa44_key_path(directory: Path, shard: str) -> Path:
-    return signer_paths(directory / "keys", shard)[1]
-
-
-def lock_path(directory: Path, shard: str) -> Path:
-    return directory / f"sequencer-{shard}.lock"
+    def unpublished(self, records: Iterable[OpenedRecord]) -> list[str]:
+        """The entries among them that no published checkpoint covers yet, in their order."""
+        return self._waiting.unpublished(records)

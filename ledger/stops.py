@@ -60,6 +60,15 @@ class Stop(NamedTuple):
     number: int
 
 
+class PlacedStop(NamedTuple):
+    """A stop, and the entry of the log that it is."""
+
+    entry_id: str
+    shard: str
+    leaf_index: int
+    stop: Stop
+
+
 COMPLETE = Stop("", 0)  # noted once all stops of an older store are
 
 
@@ -102,7 +111,7 @@ class Stops:
         if self.noted(COMPLETE):
             return
         with database.read() as tx:
-            stops = [stop for _, _, stop in placed_stops(tx)]
+            stops = [placed.stop for placed in placed_stops(tx)]
         self.note(stops)
         self.note([COMPLETE])
 
@@ -143,10 +152,10 @@ def _number(tx: ReadTx, entity: str, position: int) -> int:
     return number or 0
 
 
-def placed_stops(tx: ReadTx) -> list[tuple[str, int, Stop]]:
-    """Entry, index and stop of every one that has a place in the log."""
+def placed_stops(tx: ReadTx) -> list[PlacedStop]:
+    """Every one that has a place in the log, whichever shard it is in."""
     rows = tx.all(
-        select(_COLUMNS.entry_id, _COLUMNS.entity, _COLUMNS.leaf_index)
+        select(_COLUMNS.entry_id, _COLUMNS.entity, _COLUMNS.shard, _COLUMNS.leaf_index)
         .where(_COLUMNS.kind.in_(STOPPING), _COLUMNS.public.is_(False))
         .where(_COLUMNS.leaf_index.is_not(None))
         .order_by(_COLUMNS.position)
@@ -156,5 +165,5 @@ def placed_stops(tx: ReadTx) -> list[tuple[str, int, Stop]]:
     for row in rows:
         seen[row["entity"]] += 1
         stop = Stop(row["entity"], seen[row["entity"]])
-        found.append((row["entry_id"], row["leaf_index"], stop))
+        found.append(PlacedStop(row["entry_id"], row["shard"], row["leaf_index"], stop))
     return found

@@ -46,7 +46,8 @@ Index(
 
 # One row per shard. `staged_size` counts the indexes handed out; `size`, `root`
 # and `checkpoint` are the signed head. Every change names the epoch and the old
-# values it expects (compare-and-swap).
+# values it expects (compare-and-swap). `successor`: the shard that follows; from then on
+# no index is handed out here.
 ledger_heads = Table(
     "ledger_heads",
     metadata,
@@ -58,7 +59,9 @@ ledger_heads = Table(
     Column("root", LargeBinary(32), nullable=False),
     Column("checkpoint", LargeBinary, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("successor", String(32), nullable=True),
 )
+Index("ix_ledger_heads_successor", ledger_heads.c.successor, unique=True)
 
 # Every transaction that was signed to anchor a checkpoint, saved before it is sent.
 # `state`: pending, mined, final, lost; `reason` says why it waits or was lost. Several

@@ -60,15 +60,19 @@ class TileStore(Protocol):
         ...
 
 
-class Shards(Protocol):
-    """Where the shards of one store's log lie, each a `TileStore`."""
-
-    def create(self, shard: str) -> TileStore:
-        """Bring the place of a shard into being, durably. `LogExists` if it is, or was, there."""
-        ...
+class OpensShards(Protocol):
+    """Whence shards of a log can be read, each a `TileStore`."""
 
     def open(self, shard: str) -> TileStore:
         """`LogMissing` if there is none."""
+        ...
+
+
+class Shards(OpensShards, Protocol):
+    """Where the shards of one store's log lie."""
+
+    def create(self, shard: str) -> TileStore:
+        """Bring the place of a shard into being, durably. `LogExists` if it is, or was, there."""
         ...
 
     def strangers(self, shards: Collection[str]) -> Iterator[str]:

@@ -101,13 +101,15 @@ class Worker:
         self._thread = None
         self._lock.release()
 
-    def once(self, at: datetime) -> int:
-        """Without the thread: take the lock, recover, publish all that waits, release."""
+    def once(self, at: datetime, then: Callable[[], None] = lambda: None) -> int:
+        """Without the thread: take the lock, recover, publish all that waits, do what `then`
+        does, release."""
         self._lock.acquire()
         try:
             total = count = self._sequencer.recover(at)
             while (count := self._sequencer.round(at)) > 0:
                 total += count
+            then()
             return total
         finally:
             self._lock.release()

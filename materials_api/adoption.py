@@ -79,7 +79,7 @@ def follow_log(tx: WriteTx, catalogue: Catalogue) -> None:
     query = (
         select(columns.entry_id, columns.leaf, columns.at)
         .where(columns.kind == _CHANGED, columns.public.is_(True))
-        .order_by(columns.leaf_index.is_(None), columns.leaf_index, columns.position)
+        .order_by(columns.leaf_index.is_(None), columns.shard, columns.leaf_index, columns.position)
     )
     for row in tx.all(query):
         leaf = parse_leaf(row["leaf"])

@@ -352,6 +352,38 @@ def policy(*, data: Data) -> int:
 
 
 @log_app.command
+def close(
+    shard: Annotated[str, Parameter(help="后续分片，如 2027 / The shard that follows.")],
+    /,
+    *,
+    data: Data,
+    prepare: Annotated[
+        bool,
+        Parameter(
+            name="--prepare",
+            negative="",
+            help="只生成后续分片的密钥 / Only make the next shard's keys, to announce them.",
+        ),
+    ] = False,
+) -> int:
+    """封存当前分片，转入后续分片（须先停止服务） / End this shard; another follows it.
+
+    Stop all servers first. The keys of the ended shard are destroyed. Cut off, run it again.
+    """
+    from runtime.commands.close import close_log
+
+    return close_log(data, shard, only_prepare=prepare)
+
+
+@log_app.command
+def retired(*, data: Data) -> int:
+    """打印已封存分片的末检查点，供核验方要求 / How earlier shards ended, for --demands."""
+    from runtime.commands.log import print_retired
+
+    return print_retired(data)
+
+
+@log_app.command
 def remember(*, data: Data) -> int:
     """重建记住日志头的文件 / Make the file that remembers the head anew."""
     from runtime.commands.log import remember as run

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ledger.service import log_path, stops_store
+from ledger.layout import log_path, stops_store
 from ledger.tilestore import FolderShards, Shards
 from runtime.errors import BucketTaken, SettingInvalid
 from runtime.settings import Settings, variable

@@ -39,6 +39,7 @@ from ledger.checkpoints import SignedCheckpoint
 from ledger.evm import contract
 from ledger.evm.headers import block_hash, parse_header
 from ledger.evm.model import ChainEvidence, Consensus
+from ledger.reader import LogReader
 from ledger.service import Ledger
 
 _DEARER = 125  # per cent of the price before: nodes ask for ten more
@@ -85,8 +86,9 @@ class Anchorer:
         for transaction in self._open(MINED):
             self._settle(at, transaction)
         self._finish_evidence()
-        if not self._open(PENDING):
-            self._anchor(at, now=now)
+        for reader in self._ledger.unproved(CHAIN_KIND, self.plan.source):
+            if not self._open(PENDING):
+                self._anchor(at, reader, now=now)
 
     def close(self) -> None:
         self._node.close()
@@ -165,7 +167,7 @@ class Anchorer:
         self, at: datetime, block: Block, shard: str, size: int, root: bytes, checkpoint: bytes
     ) -> None:
         """Ask the node for the evidence in this block, and keep it if there is any."""
-        collected = self._evidence(block, size, root)
+        collected = self._evidence(block, shard, size, root)
         if collected is None:
             return
         evidence = self._encoded(collected)
@@ -183,12 +185,12 @@ class Anchorer:
             )
         )
 
-    def _evidence(self, block: Block, size: int, root: bytes) -> ChainEvidence | None:
+    def _evidence(self, block: Block, shard: str, size: int, root: bytes) -> ChainEvidence | None:
         return collect(
             self._node,
             block,
             address=self.plan.contract,
-            origin=self._ledger.origin,
+            origin=self._ledger.origin_of(shard),
             size=size,
             root=root,
             consensus=self.plan.consensus,
@@ -206,11 +208,12 @@ class Anchorer:
         header = parse_header(evidence.header)
         block = self._node.block(header.number)
         if block is None or block.hash != block_hash(header, self.plan.consensus):
-            root = self._node.root_of(self.plan.contract, self._ledger.origin, kept.size)
+            origin = self._ledger.origin_of(kept.shard)
+            root = self._node.root_of(self.plan.contract, origin, kept.size)
             newest = self._node.block("latest")
             if root == bytes(32) or newest is None:
                 return  # not on this branch yet: its transaction waits again
-            anew = self._evidence(newest, kept.size, root)
+            anew = self._evidence(newest, kept.shard, kept.size, root)
             if anew is not None:
                 self._replace(kept, anew, MINED)
         elif block.number <= self._final_block():
@@ -234,16 +237,16 @@ class Anchorer:
 
     # --- The next one ---
 
-    def _anchor(self, at: datetime, *, now: bool) -> None:
-        signed = self._ledger.signed_checkpoint()
+    def _anchor(self, at: datetime, reader: LogReader, *, now: bool) -> None:
+        signed = reader.published()
         size = signed.checkpoint.size
-        head = self._node.head_of(self.plan.contract, self._ledger.origin)
-        self._compare(head, size)
+        head = self._node.head_of(self.plan.contract, reader.key.name)
+        self._compare(head, reader, size)
         if head.size == size:
-            self._adopt(at, signed)
+            self._adopt(at, reader, signed)
             return
         with self._database.read() as tx:
-            if rows.pending_since(tx, self._ledger.shard, head.size, size) is None:
+            if rows.pending_since(tx, reader.shard, head.size, size) is None:
                 return  # only digests of evidence came since: they wait for company
         if head.anchorer != self._key.address:
             raise NotAppointed(account=hex_of(self._key.address))
@@ -260,7 +263,7 @@ class Anchorer:
             nonce=self._node.nonce(self._key.address),
             price=price,
             raw=b"",
-            shard=self._ledger.shard,
+            shard=reader.shard,
             previous_size=head.size,
             size=size,
             root=signed.checkpoint.root,
@@ -275,28 +278,28 @@ class Anchorer:
         if saved is not None:
             self._send(at, saved)
 
-    def _compare(self, head: contract.Head, size: int) -> None:
+    def _compare(self, head: contract.Head, reader: LogReader, size: int) -> None:
         """What the chain remembers must be a prefix of this log: else an older database, or a
         second log under the same name. Nothing is anchored on top of that."""
         if head.size == 0:
             return
         if head.size > size:
             raise ChainDiverged(size=head.size, reason="the chain knows of more entries")
-        stored = self._node.root_of(self.plan.contract, self._ledger.origin, head.size)
-        if stored != self._ledger.reader.root(head.size):
+        stored = self._node.root_of(self.plan.contract, reader.key.name, head.size)
+        if stored != reader.root(head.size):
             raise ChainDiverged(size=head.size, reason="another root")
 
-    def _adopt(self, at: datetime, signed: SignedCheckpoint) -> None:
+    def _adopt(self, at: datetime, reader: LogReader, signed: SignedCheckpoint) -> None:
         """The newest checkpoint is on the chain: see that its evidence is here, too."""
         with self._database.read() as tx:
-            kept = rows.newest_kept(tx, CHAIN_KIND, self.plan.source, self._ledger.shard)
+            kept = rows.newest_kept(tx, CHAIN_KIND, self.plan.source, reader.shard)
         if kept is not None and kept.size == signed.checkpoint.size:
             return
         newest = self._node.block("latest")
         if newest is None:
             return
         head = signed.checkpoint
-        self._keep(at, newest, self._ledger.shard, head.size, head.root, signed.encode())
+        self._keep(at, newest, reader.shard, head.size, head.root, signed.encode())
 
     def _sign(
         self, at: datetime, what: Transaction, price: int, *, replaces: bool
@@ -309,7 +312,7 @@ class Anchorer:
             gas=ANCHOR_GAS,
             to=self.plan.contract,
             data=contract.anchor_call(
-                self._ledger.origin, what.previous_size, what.size, what.root
+                self._ledger.origin_of(what.shard), what.previous_size, what.size, what.root
             ),
         )
         made = replace(

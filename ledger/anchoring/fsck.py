@@ -20,6 +20,7 @@ from ledger.anchoring.rows import (
 )
 from ledger.anchors import chain_evidence, stamp_parts
 from ledger.checkpoints import parse_checkpoint
+from ledger.errors import NotInLog, NotYetLogged
 from ledger.fsck_reading import Findings, pages
 from ledger.leaves import EVIDENCE, PublicLeaf, parse_leaf
 from ledger.problems import Problem
@@ -126,9 +127,13 @@ def _document(
         "size": head.size,
     }
     wrong = [name for name, value in told.items() if row[name] != value]
-    if not wrong and row["shard"] == ledger.shard:
-        ledger.reader.verify(signed)
-        if ledger.reader.root(head.size) != head.root:
+    if not wrong:
+        try:
+            reader = ledger.reader_of(row["shard"])
+        except (NotInLog, NotYetLogged):
+            return ["shard"]
+        reader.verify(signed)
+        if reader.root(head.size) != head.root:
             wrong.append("document")
     at, items = named
     item = {"kind": row["kind"], "origin": head.origin, "size": row["size"]}
@@ -142,12 +147,16 @@ def _document(
 def _checkpoint(ledger: Ledger, row: RowMapping) -> list[str]:
     signed = parse_checkpoint(row["checkpoint"])
     head = signed.checkpoint
-    wrong = [] if row["shard"] == ledger.shard else ["shard"]
+    try:
+        reader = ledger.reader_of(row["shard"])
+    except (NotInLog, NotYetLogged):
+        return ["shard"]
+    wrong = []
     if row["size"] != head.size:
         wrong.append("size")
     if not wrong:
-        ledger.reader.verify(signed)
-        if ledger.reader.root(head.size) != head.root:
+        reader.verify(signed)
+        if reader.root(head.size) != head.root:
             wrong.append("checkpoint")
     return wrong
 

@@ -189,6 +189,17 @@ def newest_kept(tx: ReadTx, kind: str, source: str, shard: str) -> KeptAnchor | 
     return None if row is None else _kept(row)
 
 
+def proved_sizes(tx: ReadTx, kind: str, source: str) -> dict[str, int]:
+    """By shard, the largest checkpoint about which this source's evidence is kept."""
+    columns = anchors.c
+    rows = tx.all(
+        select(columns.shard, func.max(columns.size).label("size"))
+        .where(columns.kind == kind, columns.source == source)
+        .group_by(columns.shard)
+    )
+    return {row["shard"]: row["size"] for row in rows}
+
+
 def covering(tx: ReadTx, shard: str, index: int, most: int = 8) -> list[KeptAnchor]:
     """Final evidence for an entry's receipt: of each source what is kept about the smallest
     checkpoint that holds the entry, which proves the earliest time; newest first."""

@@ -6,9 +6,10 @@ from datetime import datetime
 from hashlib import sha256
 
 from kernel.errors import CodedError
-from ledger.checkpoints import SignedCheckpoint, parse_any_checkpoint
+from ledger.checkpoints import Checkpoint, SignedCheckpoint, parse_any_checkpoint
 from ledger.errors import QuorumNotMet, TileCorrupt, TileMissing
 from ledger.growth import Tail, edge, grow
+from ledger.leaves import CLOSED, PublicLeaf, parse_leaf
 from ledger.merkle import (
     HASH_SIZE,
     TILE_HEIGHT,
@@ -21,11 +22,21 @@ from ledger.monitor.errors import LogDamaged, LogRolledBack, LogSplit
 from ledger.monitor.evidence import Named, missed, named_evidence
 from ledger.monitor.remote import RemoteLog
 from ledger.monitor.state import MonitorState, Verified
+from ledger.notes import VerifierKey
 from ledger.policy import Policy, evaluate
 from ledger.splitview import SplitView, split_view
 from ledger.tiles import TilePath, check_tile, parse_bundle, tile_width
 
+_WORD = CLOSED.encode()
 BATCH = 32 * TILE_WIDTH  # entries held in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """The log that follows one that has ended, by its last entry: origin and keys."""
+
+    origin: str
+    keys: tuple[VerifierKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,7 @@ class Look:
     grew_at: datetime
     evidence: int = 0  # digests of evidence that new entries name
     evidence_missed: tuple[str, ...] = ()  # those that are not served, or are something else
+    successor: Successor | None = None  # the log has ended, and this one follows
 
 
 def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -> Look:
@@ -70,13 +82,32 @@ def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -
         if head.root != old.root:
             raise _split(state, split_view(known.signed, signed))
         _check_served(remote, known.edge)
-        state.save(Verified(signed, known.tail, known.edge, known.grew_at))
-        return Look(head.origin, head.size, old.size, met, known.grew_at)
+        state.save(Verified(signed, known.tail, known.edge, known.grew_at, known.closed))
+        follows = _follows(known.closed, head)
+        return Look(head.origin, head.size, old.size, met, known.grew_at, successor=follows)
+    if known is not None and known.closed is not None:
+        raise LogDamaged(path="checkpoint", reason="it grew after the entry that closed it")
     named: list[Named] = []
-    tail, blobs = _follow(remote, policy, signed, known, state, named)
+    tail, blobs, last = _follow(remote, policy, signed, known, state, named)
     lost = missed(remote, policy, named)
-    state.save(Verified(signed, tail, blobs, at))
-    return Look(head.origin, head.size, old.size, met, at, len(named), lost)
+    successor = _follows(last, head)
+    state.save(Verified(signed, tail, blobs, at, None if successor is None else last))
+    return Look(head.origin, head.size, old.size, met, at, len(named), lost, successor)
+
+
+def _follows(entry: bytes | None, head: Checkpoint) -> Successor | None:
+    """What the last entry says, if it is our kind of entry and closes this log."""
+    try:
+        leaf = None if entry is None else parse_leaf(entry)
+        if not isinstance(leaf, PublicLeaf) or leaf.kind != CLOSED:
+            return None
+        named = leaf.body.get("successor")
+        if leaf.body.get("origin") != head.origin or not isinstance(named, dict):
+            return None
+        keys = tuple(VerifierKey.parse(str(named[one])) for one in ("vkey", "mldsa44_vkey"))
+    except (CodedError, LookupError):
+        return None  # an entry of a log of others, which says something else
+    return Successor(str(named.get("origin")), keys)
 
 
 def _signed(policy: Policy, signed: SignedCheckpoint) -> bool:
@@ -95,18 +126,24 @@ def _follow(
     known: Verified | None,
     state: MonitorState,
     named: list[Named],
-) -> tuple[Tail, Mapping[TilePath, bytes]]:
-    """Grow the verified tree by the log's own entries, comparing every tile on the way.
-    What evidence the entries name is added to `named`."""
+) -> tuple[Tail, Mapping[TilePath, bytes], bytes | None]:
+    """Grow the verified tree by the log's own entries, comparing every tile on the way; its
+    tail and edge, and the last entry. What evidence the entries name is added to `named`."""
     head = signed.checkpoint
     tail = known.tail if known else Tail(0)
     final = set(edge(head.size))
+    last: bytes | None = None
     kept: dict[TilePath, bytes] = {} if known is None else dict(known.edge)
     try:
         while tail.size < head.size:
             end = min(head.size, (tail.size // TILE_WIDTH) * TILE_WIDTH + BATCH)
             entries = _entries(remote, tail, end, head.size)
             named += named_evidence(entries)
+            # Cheap to ask: hardly any entry has the word in it.
+            before = [last or b"", *entries[:-1]]
+            if any(_WORD in one and _follows(one, head) for one in before):
+                raise LogDamaged(path="checkpoint", reason="entries after the one that closes it")
+            last = entries[-1]
             grown = grow(tail, entries)
             for path, expected in grown.blobs.items():
                 # Partial tiles on the way were never published; those of the head are.
@@ -124,7 +161,7 @@ def _follow(
         if isinstance(error, LogDamaged):
             raise
         raise LogDamaged(path=error.details["path"], reason=error.code) from error
-    return tail, kept
+    return tail, kept, last
 
 
 def _entries(remote: RemoteLog, tail: Tail, end: int, size: int) -> list[bytes]:

@@ -18,6 +18,7 @@ from ledger.tiles import TilePath
 
 STATE = "verified.json"
 _KEYS = {"checkpoint", "edge", "grew_at"}
+_CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Verified:
     tail: Tail
     edge: Mapping[TilePath, bytes]
     grew_at: datetime
+    closed: bytes | None = None  # the last entry, if it closes the log
 
 
 class MonitorState:
@@ -50,8 +52,11 @@ class MonitorState:
         try:
             value = parse_record(data)
             checkpoint, edge, grew_at = value["checkpoint"], value["edge"], value["grew_at"]
+            closed = value.pop(_CLOSED, None)
             if set(value) != _KEYS or not isinstance(checkpoint, str):
                 raise NotCanonical("keys")
+            if not isinstance(closed, str | None):
+                raise NotCanonical("types")
             if not isinstance(grew_at, str) or not isinstance(edge, dict):
                 raise NotCanonical("types")
             signed = parse_any_checkpoint(checkpoint.encode())
@@ -64,7 +69,7 @@ class MonitorState:
             raise MonitorStateInvalid(path=str(path), reason=type(error).__name__) from error
         if tail.root != signed.checkpoint.root:
             raise MonitorStateInvalid(path=str(path), reason="another root")
-        return Verified(signed, tail, blobs, at)
+        return Verified(signed, tail, blobs, at, None if closed is None else closed.encode())
 
     def save(self, verified: Verified) -> None:
         value: dict[str, JsonValue] = {
@@ -72,6 +77,8 @@ class MonitorState:
             "edge": {path.text: hash_lines([blob])[0] for path, blob in verified.edge.items()},
             "grew_at": time_text(verified.grew_at),
         }
+        if verified.closed is not None:
+            value[_CLOSED] = verified.closed.decode()
         self.write(STATE, canonical_bytes(value))
 
     def write(self, name: str, data: bytes) -> Path:

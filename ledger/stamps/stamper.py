@@ -15,6 +15,7 @@ from ledger.anchoring.rows import FINAL, STAMP_KIND, KeptAnchor
 from ledger.anchors import MAX_RENEWALS, stamp_fields, stamp_parts
 from ledger.checkpoints import SignedCheckpoint
 from ledger.notes import Note
+from ledger.reader import LogReader
 from ledger.service import Ledger
 from ledger.stamps.authorities import Authority
 from ledger.stamps.errors import AuthorityUnavailable
@@ -48,7 +49,8 @@ class Stamper:
     def step(self, at: datetime, *, now: bool = False) -> None:
         """Renew what ends soon; stamp the newest checkpoint if it has none and the time has
         come. Raises why it got no further; the next step tries again."""
-        self._stamp(at, now=now)
+        for reader in self._ledger.unproved(STAMP_KIND, self._authority.name):
+            self._stamp(at, reader, now=now)
         if self._looked is not None and at < self._looked + timedelta(seconds=self._interval):
             return
         self._looked = at
@@ -61,9 +63,9 @@ class Stamper:
     def close(self) -> None:
         self._client.close()
 
-    def _stamp(self, at: datetime, *, now: bool) -> None:
-        signed = self._ledger.signed_checkpoint()
-        size, shard = signed.checkpoint.size, self._ledger.shard
+    def _stamp(self, at: datetime, reader: LogReader, *, now: bool) -> None:
+        signed = reader.published()
+        size, shard = signed.checkpoint.size, reader.shard
         with self._ledger.database.read() as tx:
             newest = rows.newest_kept(tx, STAMP_KIND, self._authority.name, shard)
             covered = 0 if newest is None else newest.size
@@ -71,7 +73,7 @@ class Stamper:
                 return  # nothing, or only digests of evidence: they wait for company
         if newest is not None:
             due = newest.at + timedelta(seconds=self._interval)
-            if at < due and not now:
+            if at < due and not now and reader.final is None:
                 return
         stamped = own_part(signed)
         token, found = self._ask(stamped)

@@ -3,9 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from ledger.errors import (
 )
 from ledger.merkle import consistency_proof
 from ledger.notes import Note, Signature, VerifierKey
-from ledger.policy import Policy, evaluate
+from ledger.policy import Policy, TrustedLog, evaluate
 from ledger.reader import LogReader
 from ledger.witness.client import WitnessClient
 from ledger.witness.errors import WitnessAhead, WitnessSawAnother, WitnessUnavailable
@@ -143,6 +143,11 @@ class Cosigning:
         return [
             WitnessState(one.name, one.failure, one.size, one.succeeded_at) for one in self._asked
         ]
+
+    def vouched(self, signed: SignedCheckpoint, keys: Sequence[VerifierKey]) -> bool:
+        """Whether the quorum cosigned a checkpoint that these keys of an earlier shard signed:
+        the witnesses of the policy count, whichever logs it still lists."""
+        return quorum_met(replace(self.policy, logs=tuple(map(TrustedLog, keys))), signed)
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="cosigning", daemon=True)

@@ -13,7 +13,8 @@ from ledger.errors import LogDiverged
 from ledger.mirror import check_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
-from ledger.tilestore import FilesystemTiles
+from ledger.retired import Retired
+from ledger.tilestore import FilesystemTiles, FolderShards
 from runtime.backup.errors import BackupInvalid
 from runtime.backup.folder import LOG, OBJECTS, digest_file, read_manifest
 from runtime.backup.manifest import Manifest, Tree
@@ -35,8 +36,18 @@ def check_backup(folder: Path, tell: Tell) -> tuple[Manifest, list[str]]:
     keys = [VerifierKey.parse(one) for one in manifest.vkeys]
     rows = _rows(folder, manifest)
     problems += rows or _objects(folder, manifest, tell)
+    newest = FolderShards(folder / LOG)
+    known = {manifest.head.shard: keys}
+    try:
+        reader = LogReader(newest.open(manifest.head.shard), manifest.head.shard, *keys)
+        known |= {one.shard: list(one.keys) for one in Retired(reader, newest).readers()}
+    except CodedError as error:
+        problems.append(f"log: {error.message_en()}")
     for tree in manifest.log:
-        problems += _log(folder, manifest, tree, keys, tell)
+        if tree.shard in known:
+            problems += _log(folder, manifest, tree, known[tree.shard], tell)
+    for shard in sorted(set(known) ^ {tree.shard for tree in manifest.log}):
+        problems.append(f"log/{shard}: not in the manifest, or not in the chain of shards")
     return manifest, problems
 
 

@@ -17,6 +17,7 @@ from kernel.errors import CodedError
 from ledger import heads
 from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
 from ledger.mirror import copy_log
+from ledger.reader import LogReader
 from ledger.tilestore import FilesystemTiles
 from migrations.revision import HEAD
 from runtime.backup.errors import BackupChanging, BackupOfAnother, BackupSpace
@@ -47,7 +48,11 @@ def make_backup(store: Store, folder: Path, tell: Tell) -> Manifest:
     with writing(folder):
         if (folder / MANIFEST).exists():
             before = read_manifest(folder)
-            if (before.origin, before.vkeys) != (store.ledger.origin, _vkeys(store)):
+            # It may have been made before a shard ended.
+            if all(
+                (one.key.name, _vkeys(one)) != (before.origin, before.vkeys)
+                for one in store.ledger.readers()
+            ):
                 raise BackupOfAnother(path=str(folder), origin=before.origin)
         for _ in range(_TIMES):
             manifest = _attempt(store, folder, tell)
@@ -65,13 +70,20 @@ def _attempt(store: Store, folder: Path, tell: Tell) -> Manifest | None:
     tell("rows", sum(counts.values()), sum(counts.values()))
     with open_rows(rows_path) as rows:
         head = heads.load(rows, store.ledger.shard)
+        whole = head.size > 0 and heads.newest_shard(rows) == head.shard
         epochs = key_epochs(rows)
         kept = [one for page in kept_objects(rows) for one in page]
+    if not whole:
+        return None  # a shard was closed meanwhile, or is being closed
     target = FilesystemStore(folder / OBJECTS, create=True)
     missing = _copy_objects(store, target, folder, kept, tell)
     if _erased_since(store, missing) or _rotated_since(store, epochs):
         return None
-    signed = _copy_log(store, folder, head.checkpoint, tell)
+    earlier = [
+        _copy_log(folder, reader, reader.refresh(), tell)
+        for reader in store.ledger.retired.readers()
+    ]
+    signed = _copy_log(folder, store.ledger.reader, _newest_log(store, head.checkpoint), tell)
     size, digest = digest_file(rows_path)
     name = f"rows-{digest[:16]}.sqlite3"
     rows_path.replace(folder / name)
@@ -79,9 +91,9 @@ def _attempt(store: Store, folder: Path, tell: Tell) -> Manifest | None:
         made_at=time_text(at),
         schema=HEAD,
         origin=store.ledger.origin,
-        vkeys=_vkeys(store),
+        vkeys=_vkeys(store.ledger.reader),
         head=Tree(head.shard, head.size, head.root.hex()),
-        log=(Tree(head.shard, signed.checkpoint.size, signed.checkpoint.root.hex()),),
+        log=(*earlier, signed),
         rows_file=name,
         rows_bytes=size,
         rows_sha256=digest,
@@ -140,8 +152,8 @@ def _erased_since(store: Store, keys: Sequence[str]) -> bool:
     return False
 
 
-def _copy_log(store: Store, folder: Path, own: bytes, tell: Tell) -> SignedCheckpoint:
-    """The published log, or the tree of the rows where that is not published yet."""
+def _newest_log(store: Store, own: bytes) -> SignedCheckpoint:
+    """What is published, or the tree of the rows where that is not published yet."""
     reader = store.ledger.reader
     signed = parse_checkpoint(own)
     reader.verify(signed)
@@ -149,15 +161,18 @@ def _copy_log(store: Store, folder: Path, own: bytes, tell: Tell) -> SignedCheck
         published = reader.refresh()
     except CodedError:
         published = signed  # the rows and their tiles are enough for a restore
-    if published.checkpoint.size > signed.checkpoint.size:
-        signed = published
-    root = folder / LOG / store.ledger.shard
+    return published if published.checkpoint.size > signed.checkpoint.size else signed
+
+
+def _copy_log(folder: Path, reader: LogReader, signed: SignedCheckpoint, tell: Tell) -> Tree:
+    """One shard, to the tree of `signed`."""
+    root = folder / LOG / reader.shard
     target = FilesystemTiles(root) if root.is_dir() else FilesystemTiles.create(root)
     target.sweep()
     data = target.checkpoint()
     held = None if data is None else parse_checkpoint(data).checkpoint
     copy_log(reader, signed, target, held, lambda done, total: tell("log", done, total))
-    return signed
+    return Tree(reader.shard, signed.checkpoint.size, signed.checkpoint.root.hex())
 
 
 def _tidy(folder: Path, target: FilesystemStore, rows: str, kept: set[str]) -> None:
@@ -170,8 +185,8 @@ def _tidy(folder: Path, target: FilesystemStore, rows: str, kept: set[str]) -> N
             target.delete(key)
 
 
-def _vkeys(store: Store) -> tuple[str, ...]:
-    return tuple(key.text for key in store.ledger.keys)
+def _vkeys(reader: LogReader) -> tuple[str, ...]:
+    return tuple(key.text for key in reader.keys)
 
 
 def _rows_size(store: Store) -> int:

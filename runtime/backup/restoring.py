@@ -6,7 +6,7 @@ that was cut off is started again, and nothing is ever signed by half a store.
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +16,16 @@ from sqlalchemy import URL, text
 from kernel.clock import Clock, time_text
 from kernel.errors import CodedError
 from kernel.principals import Principal, Role
+from ledger import heads
 from ledger.adoption import Adopted, adopt
 from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
 from ledger.errors import HighWaterMissing, LogMissing
+from ledger.layout import STOPS
 from ledger.mirror import check_log, copy_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
-from ledger.service import STOPS, signer_paths, signers_in
+from ledger.retired import shard_of
+from ledger.shard_keys import signer_paths, signers_in
 from ledger.tilestore import FilesystemTiles, Shards, TileStore
 from materials_api.adoption import follow_log
 from materials_api.restored import honour
@@ -37,6 +40,7 @@ from runtime.backup.errors import (
     RestoreKeysWrong,
 )
 from runtime.backup.folder import LOG, OBJECTS, put_file, read_manifest
+from runtime.backup.logs import AnyOf, Verified, earlier_logs, later_logs
 from runtime.backup.manifest import Manifest
 from runtime.backup.rows import kept_objects, open_rows
 from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings
@@ -90,13 +94,14 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a restore did; also written to `restore-report.json`. `tokens`: withdrawn by it."""
+    """What a restore did; also written to `restore-report.json`. `tokens`: withdrawn by it.
+    Sizes are those of all shards together; `lost`: indexes by shard."""
 
     made_at: str
     restored_at: str
     rows_size: int
     log_size: int
-    lost: tuple[int, ...]
+    lost: Mapping[str, tuple[int, ...]]
     erased: int
     spent: int
     revoked: int
@@ -109,8 +114,8 @@ class Report:
             "restored_at": self.restored_at,
             "rows_size": self.rows_size,
             "log_size": self.log_size,
-            "lost": len(self.lost),
-            "lost_indexes": _runs(self.lost),
+            "lost": sum(map(len, self.lost.values())),
+            "lost_indexes": {shard: _runs(indexes) for shard, indexes in self.lost.items()},
             "erased": self.erased,
             "spent": self.spent,
             "revoked": self.revoked,
@@ -135,19 +140,21 @@ def restore(data: Path, sources: Sources, settings: Settings, clock: Clock, tell
         if bucket is not None:
             place = opened.enter_context(closing(BucketPlace(bucket, create=True)))
             place.prove(clock.now())
-        reader, signed = _newest(sources, settings, manifest, place, tell)
+        logs = _newest(sources, settings, manifest, place, tell)
+        _check_signers(sources.keys, logs[-1].reader)
         _claim(data, settings, manifest)
-        _copy_keys(sources.keys, data / KEYS, manifest)
+        _copy_keys(sources.keys, data / KEYS, logs[-1].reader.shard)
         (data / EXPORTS).mkdir(exist_ok=True)
         if place is None:
             place = opened.enter_context(closing(FolderPlace(data, create=True)))
         damaged = _copy_objects(sources.backup, place.objects, manifest, tell)
-        _copy_log(reader, signed, place.shards, manifest.head.shard, tell)
+        for log in logs:
+            _copy_log(log, place.shards, tell)
         database = Database(database_place(data, settings), create=True)
         opened.enter_context(closing(database))
-        _load_rows(database, rows_path, tell)
+        _load_rows(database, rows_path, logs, clock, tell)
         store = Store(data, settings, clock, database, place)
-        report = _reconcile(store, signed, manifest, damaged, tell)
+        report = _reconcile(store, logs, manifest, damaged, tell)
         store.ledger.stops.catch_up(database)
         # Only now: what the log itself says of grants was carried out in histories that
         # these notes would call cut.
@@ -161,32 +168,24 @@ def restore(data: Path, sources: Sources, settings: Settings, clock: Clock, tell
     return report
 
 
-def _copy_log(
-    reader: LogReader, signed: SignedCheckpoint, shards: Shards, shard: str, tell: Tell
-) -> None:
+def _copy_log(log: Verified, shards: Shards, tell: Tell) -> None:
     """A bucket that outlived the rows has the log, or part of it: that is gone on from."""
+    shard = log.reader.shard
     try:
         tiles = shards.open(shard)
     except LogMissing:
         tiles = shards.create(shard)
     data = tiles.checkpoint()
     held = None if data is None else parse_checkpoint(data).checkpoint
-    copy_log(reader, signed, tiles, held, lambda done, total: tell("log", done, total))
+    copy_log(log.reader, log.signed, tiles, held, lambda done, total: tell("log", done, total))
 
 
 def _check_keys(keys: Path, manifest: Manifest) -> None:
-    """The vault and the log's key must be this store's."""
+    """The vault must be this store's."""
     try:
         vault = FileKeyVault.open(keys / VAULT)
     except (VaultMissing, VaultInvalid) as error:
         raise RestoreKeysWrong(path=str(keys), reason=error.message_en()) from error
-    try:
-        signers = signers_in(keys, manifest.head.shard)
-    except FileNotFoundError as error:
-        name = Path(str(error.filename)).name
-        raise RestoreKeysWrong(path=str(keys), reason=f"{name} is missing") from None
-    if tuple(signer.key.text for signer in signers) != manifest.vkeys:
-        raise RestoreKeysWrong(path=str(keys), reason="its log-*.key are another log's")
     epochs = manifest.key_epochs
     if epochs is not None:
         if epochs[0] < vault.oldest_epoch:
@@ -197,12 +196,23 @@ def _check_keys(keys: Path, manifest: Manifest) -> None:
             )
 
 
+def _check_signers(keys: Path, newest: LogReader) -> None:
+    """The keys of the newest shard must be at hand; those of shards that ended need not."""
+    try:
+        signers = signers_in(keys, newest.shard)
+    except FileNotFoundError as error:
+        name = Path(str(error.filename)).name
+        raise RestoreKeysWrong(path=str(keys), reason=f"{name} is missing") from None
+    if tuple(signer.key for signer in signers) != newest.keys:
+        raise RestoreKeysWrong(path=str(keys), reason="its log-*.key are another log's")
+
+
 def _newest(
     sources: Sources, settings: Settings, manifest: Manifest, place: Place | None, tell: Tell
-) -> tuple[LogReader, SignedCheckpoint]:
-    """The newest log at hand, verified whole: its signature, entries, tiles, and that the
-    backup's tree and the remembered one are prefixes of it. `place`: a bucket, in which
-    the newest log still lies if only the rows were lost."""
+) -> list[Verified]:
+    """The newest log at hand, all its shards, the oldest first, each verified whole: its
+    signature, entries, tiles, and that the backup's tree and the remembered one are prefixes
+    of it. `place`: a bucket, in which the newest log still lies if only the rows were lost."""
     keys = [VerifierKey.parse(one) for one in manifest.vkeys]
     shard = manifest.head.shard
     memory = head_memory(settings)
@@ -224,6 +234,7 @@ def _newest(
             raise
     reader, signed = max(found, key=lambda one: one[1].checkpoint.size)
     known = [one[1].checkpoint for one in found]
+    logs = _all_shards(sources, place, Verified(reader, signed), tell)
     if memory is not None:
         try:
             remembered = memory.read()
@@ -231,8 +242,7 @@ def _newest(
             if own is None and sources.newest_log is None and not sources.is_newest:
                 raise
         else:
-            reader.verify(remembered)
-            known.append(remembered.checkpoint)
+            _compare(remembered, logs)
     for tree in known:
         if tree.size > signed.checkpoint.size:
             raise NewestLogMissing(remembered=tree.size, found=signed.checkpoint.size)
@@ -241,7 +251,52 @@ def _newest(
     head = manifest.head
     if head.size > signed.checkpoint.size or reader.root(head.size).hex() != head.root:
         raise BackupInvalid(reason="the rows' head is no prefix of the log")
-    return reader, signed
+    return logs
+
+
+def _compare(remembered: SignedCheckpoint, logs: Sequence[Verified]) -> None:
+    """What was remembered outside is a prefix of the log at hand."""
+    tree = remembered.checkpoint
+    # Of a shard that is not at hand: then the newest is not at hand either.
+    log = next((one for one in logs if one.reader.key.name == tree.origin), logs[-1])
+    if log.reader.key.name != tree.origin and shard_of(tree.origin) > log.reader.shard:
+        raise NewestLogMissing(remembered=tree.size, found=log.signed.checkpoint.size)
+    log.reader.verify(remembered)
+    if tree.size > log.signed.checkpoint.size:
+        raise NewestLogMissing(remembered=tree.size, found=log.signed.checkpoint.size)
+    if log.reader.root(tree.size) != tree.root:
+        raise BackupInvalid(reason="two logs that contradict each other")
+
+
+def _all_shards(
+    sources: Sources, place: Place | None, found: Verified, tell: Tell
+) -> list[Verified]:
+    """The shards before and after that of the backup's rows."""
+
+    def folder(path: Path) -> TileStore | None:
+        return FilesystemTiles(path) if path.is_dir() else None
+
+    ways: list[Callable[[str], TileStore | None]] = [
+        lambda shard: folder(sources.backup / LOG / shard)
+    ]
+    if place is not None:
+        shards = place.shards
+        ways.append(lambda shard: _published(shards, shard))
+    newest = sources.newest_log
+    if newest is not None:
+        ways.append(lambda shard: folder(newest / shard))
+        if newest.name == found.reader.shard:  # one shard was named: others lie beside it
+            ways.append(lambda shard: folder(newest.parent / shard))
+    places = AnyOf(ways)
+
+    def told(done: int, total: int) -> None:
+        tell("verify", done, total)
+
+    return [
+        *earlier_logs(found.reader, places, told),
+        found,
+        *later_logs(found, places, told),
+    ]
 
 
 def _published(shards: Shards, shard: str) -> TileStore | None:
@@ -305,9 +360,9 @@ def _empty(database: Database, *, clear: bool) -> None:
     database.write(drop)
 
 
-def _copy_keys(source: Path, target: Path, manifest: Manifest) -> None:
+def _copy_keys(source: Path, target: Path, shard: str) -> None:
     target.mkdir(mode=0o700, exist_ok=True)
-    for path in (source / VAULT, *signer_paths(source, manifest.head.shard)):
+    for path in (source / VAULT, *signer_paths(source, shard)):
         put_file(target / path.name, path.read_bytes())
 
 
@@ -328,7 +383,10 @@ def _copy_objects(
     return tuple(damaged)
 
 
-def _load_rows(database: Database, rows_path: Path, tell: Tell) -> None:
+def _load_rows(
+    database: Database, rows_path: Path, logs: Sequence[Verified], clock: Clock, tell: Tell
+) -> None:
+    """The rows, and the heads of shards that were begun after they were taken."""
     from migrations.apply import upgrade
 
     upgrade(database.writer_engine)
@@ -338,55 +396,67 @@ def _load_rows(database: Database, rows_path: Path, tell: Tell) -> None:
             copy_all(rows, tx, lambda _table, done, total: tell("rows", done, total))
             continue_numbers(tx)
             registry.forget_locks(tx)
+            heads.follow(tx, clock.now(), [(one.reader.shard, one.reader.key.name) for one in logs])
 
         database.write(load)
 
 
 def _reconcile(
-    store: Store, signed: SignedCheckpoint, manifest: Manifest, damaged: Sequence[str], tell: Tell
+    store: Store,
+    logs: Sequence[Verified],
+    manifest: Manifest,
+    damaged: Sequence[str],
+    tell: Tell,
 ) -> Report:
-    """Adopt the newest head and honour what ended, in one transaction."""
-    reader, database = store.ledger.reader, store.database
-    reader.refresh()
+    """Adopt the newest heads and honour what ended, in one transaction."""
+    database = store.database
+    store.ledger.reader.refresh()
     at = store.clock.now()
     gone: list[str] = []
     tokens: list[int] = []
 
-    def work(tx: WriteTx) -> Adopted:
+    def work(tx: WriteTx) -> dict[str, Adopted]:
         gone.clear()
-        adopted = adopt(tx, at, reader, signed, lambda done, total: tell("adopt", done, total))
-        for ended in adopted.ended:
-            gone.extend(honour(store.materials, tx, at, LOCAL, ended))
+        adopted: dict[str, Adopted] = {}
+        for log in logs:
+            reader = store.ledger.reader_of(log.reader.shard)
+            adopted[reader.shard] = adopt(
+                tx, at, reader, log.signed, lambda done, total: tell("adopt", done, total)
+            )
+        erased = {place for one in adopted.values() for place in one.erased}
+        for shard, one in adopted.items():
+            one.lost = [index for index in one.lost if (shard, index) not in erased]
+            for ended in one.ended:
+                gone.extend(honour(store.materials, tx, at, LOCAL, ended))
         follow_log(tx, store.materials.catalogue)
         # The log does not tell which tokens were withdrawn: none comes back to life.
         tokens.append(store.credentials.revoke_all(tx, at))
-        store.ledger.journal.publish(
-            tx,
-            at,
-            "restored",
-            {
-                "shard": reader.shard,
-                "rows": adopted.before,
-                "size": adopted.after,
-                "lost": len(adopted.lost),
-            },
-        )
+        for shard, one in adopted.items():
+            if shard < manifest.head.shard:
+                continue  # it had ended when the backup was made
+            store.ledger.journal.publish(
+                tx,
+                at,
+                "restored",
+                {"shard": shard, "rows": one.before, "size": one.after, "lost": len(one.lost)},
+            )
         return adopted
 
     adopted = database.write(work)
+    endings = [ended for one in adopted.values() for ended in one.ended]
     for key in gone:
         store.object_store.delete(key)
     database.forget_deleted()
     told = {
-        name: len({one.entity for one in adopted.ended if one.reason == name and one.entity})
+        name: len({one.entity for one in endings if one.reason == name and one.entity})
         for name in ("erased", "spent", "revoked")
     }
     return Report(
         made_at=manifest.made_at,
         restored_at=time_text(at),
-        rows_size=adopted.before,
-        log_size=adopted.after,
-        lost=tuple(adopted.lost),
+        rows_size=sum(one.before for one in adopted.values()),
+        log_size=sum(one.after for one in adopted.values()),
+        lost={shard: tuple(one.lost) for shard, one in adopted.items() if one.lost},
         tokens=tokens[-1],
         damaged=tuple(one for one in damaged if one not in set(gone)),
         **told,

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from ledger.demands import demands_text
 from runtime.errors import SettingInvalid
 from runtime.store import head_memory, open_store
 
@@ -15,9 +16,16 @@ def print_checkpoint(data: Path) -> int:
 
 
 def print_policy(data: Path) -> int:
-    """The trust policy of whoever trusts this log's key and nobody else."""
+    """The trust policy of whoever trusts this log's keys and nobody else."""
     with open_store(data) as store:
         sys.stdout.write(store.ledger.policy_text())
+    return 0
+
+
+def print_retired(data: Path) -> int:
+    """The tables of a demands file that pin the ends of earlier shards (TOML)."""
+    with open_store(data) as store:
+        sys.stdout.write(demands_text(store.ledger.finals()))
     return 0
 
 

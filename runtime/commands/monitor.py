@@ -55,7 +55,11 @@ def monitor(
                 found = look(remote, trusted, MonitorState(state), at)
             except CodedError as error:
                 found = error
-            late = isinstance(found, Look) and at - found.grew_at > timedelta(seconds=stall)
+            late = (
+                isinstance(found, Look)
+                and found.successor is None
+                and at - found.grew_at > timedelta(seconds=stall)
+            )
             code = _code(found, late)
             _tell(found, late, as_json)
             if metrics is not None:
@@ -89,6 +93,10 @@ def _tell(found: Look | CodedError, late: bool, as_json: bool) -> None:
         grown = found.size - found.before
         print(f"{found.origin}：{found.size} 条已全部核验，新增 {grown} 条", flush=True)
         print(f"{found.origin}: {found.size} entries verified, {grown} of them new", flush=True)
+        if found.successor is not None:
+            print(f"该日志已封存，后续日志 it has ended; it goes on as {found.successor.origin}")
+            for key in found.successor.keys:
+                print(f"log {key.text}", flush=True)
         if late:
             print(f"停滞 stalled since {time_text(found.grew_at)}", flush=True)
         for one in found.evidence_missed:
@@ -110,6 +118,7 @@ def _facts(found: Look | CodedError, late: bool) -> dict[str, JsonValue]:
         "quorum_met": found.quorum_met,
         "evidence": found.evidence,
         "evidence_missed": list(found.evidence_missed),
+        "successor": None if found.successor is None else found.successor.origin,
     }
 
 
@@ -127,5 +136,6 @@ def _write_metrics(path: Path, found: Look | CodedError, code: int, at: float) -
         gauge("log_size", "entries verified", found.size)
         gauge("grew_at_seconds", "when it was first seen at this size", found.grew_at.timestamp())
         gauge("evidence_missed", "named evidence that is not served", len(found.evidence_missed))
+        gauge("ended", "1 when the log's last entry closes it", found.successor is not None)
         gauge("quorum_met", "1 when the policy's quorum cosigned", found.quorum_met)
     write_to_textfile(str(path), registry)

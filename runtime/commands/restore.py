@@ -39,7 +39,7 @@ def restore_store(
             "  重新执行 honoured: "
             f"删除 erased {report.erased}, 已用 spent {report.spent}, 撤回 revoked {report.revoked}"
         )
-        print(f"  丢失记录 records lost: {len(report.lost)}  {said['lost_indexes'] or ''}")
+        print(f"  丢失记录 records lost: {said['lost']}  {said['lost_indexes'] or ''}")
         for key in report.damaged:
             print(f"  内容损坏 damaged: objects/{key}")
         print(f"  明细 report: {data / REPORT}")

@@ -7,6 +7,7 @@ from concurrent.futures import BrokenExecutor, Future
 from typing import TypeAlias
 
 from ledger.merkle import TILE_WIDTH
+from ledger.retired import shard_of
 from ledger.scrub import bundle_count
 from runtime.errors import ScrubStopped
 from runtime.scrub.pools import Pool, local_pool, ray_pool
@@ -76,15 +77,18 @@ class _Run:
 
     def log(self) -> None:
         progress = self._progress
-        size = self._store.ledger.checkpoint().size
+        newest = self._store.ledger.checkpoint()
+        heads = [*self._store.ledger.finals(), newest]
+        trees = [(shard_of(head.origin), head.size) for head in heads]
         # A tree is only ever smaller when an older store was put back.
-        progress.bundles = min(progress.bundles, bundle_count(size))
+        progress.bundles = min(progress.bundles, sum(bundle_count(size) for _, size in trees))
+        total = sum(size for _, size in trees)
 
         def told() -> None:
-            done = min(size, progress.bundles * TILE_WIDTH)
-            self._tell(LEDGER, done, size, progress.bytes)
+            done = min(total, progress.bundles * TILE_WIDTH)
+            self._tell(LEDGER, done, total, progress.bytes)
 
-        self._all(plan_bundles(size, progress.bundles), told)
+        self._all(plan_bundles(trees, progress.bundles), told)
 
     def objects(self) -> None:
         progress, database = self._progress, self._store.database
@@ -129,7 +133,7 @@ class _Run:
         progress.bytes += result.bytes
         progress.problems += result.problems
         if isinstance(unit, Bundles):
-            progress.bundles = unit.stop
+            progress.bundles = unit.done
         else:
             progress.after = unit.keys[-1]
         if time.monotonic() - self._saved >= _SAVE_SECONDS:

@@ -4,7 +4,7 @@ A unit names what to look at and nothing else; whoever does it opens the store
 itself. They are planned in order, so that one mark tells what is done.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -22,11 +22,14 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Bundles:
-    """Bundles [first, stop) of the published tree of `size` leaves."""
+    """Bundles [first, stop) of a shard's published tree of `size` leaves. `done`: how many
+    bundles are done with these, those of earlier shards included."""
 
+    shard: str
     first: int
     stop: int
     size: int
+    done: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,16 @@ class Result:
     failure: str | None = None
 
 
-def plan_bundles(size: int, first: int) -> Iterator[Bundles]:
-    """The bundles from number `first` on."""
-    count = bundle_count(size)
-    for start in range(first, count, BUNDLES_AT_ONCE):
-        yield Bundles(start, min(start + BUNDLES_AT_ONCE, count), size)
+def plan_bundles(trees: Iterable[tuple[str, int]], done: int) -> Iterator[Bundles]:
+    """All but the first `done` bundles. `trees`: shard and size of each, the oldest first;
+    those that have ended do not grow any more, so the number stays good."""
+    before = 0
+    for shard, size in trees:
+        count = bundle_count(size)
+        for start in range(max(0, done - before), count, BUNDLES_AT_ONCE):
+            stop = min(start + BUNDLES_AT_ONCE, count)
+            yield Bundles(shard, start, stop, size, before + stop)
+        before += count
 
 
 def plan_objects(database: Database, after: str, most: int) -> Iterator[Objects]:

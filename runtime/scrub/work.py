@@ -80,7 +80,7 @@ class Worker:
         self._contents = ContentScrub(store.materials, self._objects)
 
     def bundles(self, unit: Bundles) -> Result:
-        problems = scrub_bundles(self._ledger, unit.size, range(unit.first, unit.stop))
+        problems = scrub_bundles(self._ledger, unit.shard, unit.size, range(unit.first, unit.stop))
         entries = min(unit.size, unit.stop * TILE_WIDTH) - unit.first * TILE_WIDTH
         return Result(entries=entries, problems=problems)
 

@@ -23,9 +23,9 @@ from ledger.errors import (
     SequencerBusy,
     SequencerLost,
 )
+from ledger.layout import lock_path
 from ledger.reader import LogReader
 from ledger.sequencer import Sequencer
-from ledger.service import lock_path
 from ledger.tables import ledger_entries
 from ledger.tilestore import FilesystemTiles
 from storage.database import Database

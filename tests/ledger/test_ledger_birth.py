@@ -23,7 +23,8 @@ from ledger.errors import (
 from ledger.fsck import fsck
 from ledger.keys import Ed25519Signer, create_key_file, open_key_file
 from ledger.sequencer import Sequencer
-from ledger.service import Ledger, key_path, mldsa44_key_path
+from ledger.service import Ledger
+from ledger.shard_keys import key_path, mldsa44_key_path
 from ledger.tables import ledger_heads
 from ledger.tiles import TilePath
 from ledger.tilestore import FilesystemTiles

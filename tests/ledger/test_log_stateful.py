@@ -26,12 +26,14 @@ from hypothesis.stateful import (
 
 from kernel.ids import IdKind, new_id
 from ledger.errors import ErasurePending, NotYetLogged, RecordErased
+from ledger.layout import stops_store
 from ledger.leaves import PublicLeaf, parse_leaf
 from ledger.lock import FileLock
 from ledger.merkle import leaf_hash, verify_consistency
 from ledger.receipts import Evidence, verify_receipt
-from ledger.service import Ledger, open_signers, stops_store
-from ledger.tilestore import FilesystemTiles
+from ledger.service import Ledger
+from ledger.shard_keys import open_signers
+from ledger.tilestore import FilesystemTiles, FolderShards
 
 pytestmark = pytest.mark.both_engines
 
@@ -130,6 +132,8 @@ class LogMachine(RuleBasedStateMachine):
             lock=FileLock(self.store.directory / "sequencer-2026.lock"),
             clock=self.store.clock,
             shard="2026",
+            directory=self.store.directory,
+            shards=FolderShards(self.store.directory / "log"),
         )
         with contextlib.suppress(faults.Injected):
             broken.sequence(self.store.now)

@@ -24,14 +24,16 @@ from ledger.errors import (
 )
 from ledger.growth import grow
 from ledger.heads import _runs
+from ledger.layout import stops_store
 from ledger.lock import FileLock
 from ledger.merkle import verify_consistency
 from ledger.receipts import Evidence, verify_receipt
 from ledger.sequencer import Sequencer
-from ledger.service import Ledger, open_signers, stops_store
+from ledger.service import Ledger
+from ledger.shard_keys import open_signers
 from ledger.tables import ledger_heads
 from ledger.tiles import TilePath
-from ledger.tilestore import FilesystemTiles
+from ledger.tilestore import FilesystemTiles, FolderShards
 from storage.errors import StorageFailed
 
 pytestmark = pytest.mark.both_engines
@@ -63,6 +65,8 @@ def faulty_ledger(store: Any, fault: Any) -> Any:
         lock=FileLock(store.directory / "sequencer-2026.lock"),
         clock=store.clock,
         shard="2026",
+        directory=store.directory,
+        shards=FolderShards(store.directory / "log"),
     )
 
 

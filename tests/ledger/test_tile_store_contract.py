@@ -22,8 +22,10 @@ from ledger.errors import (
 )
 from ledger.fsck import fsck
 from ledger.keys import create_key_file
+from ledger.layout import stops_store
 from ledger.lock import FileLock
-from ledger.service import Ledger, open_signers, stops_store
+from ledger.service import Ledger
+from ledger.shard_keys import open_signers
 from ledger.tiles import FULL_TILE_BYTES, TilePath
 from ledger.tilestore import FilesystemTiles, FolderShards, Shards, TileStore
 from storage.errors import ImmutableConflict
@@ -273,6 +275,8 @@ def test_a_real_log_lives_in_a_bucket_behind_faults(
             lock=FileLock(store.directory / "sequencer-2026.lock"),
             clock=store.clock,
             shard="2026",
+            directory=store.directory,
+            shards=BucketShards(bucket),
         )
 
     total = 1

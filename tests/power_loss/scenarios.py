@@ -10,7 +10,7 @@ from ledger.journal import SealedRecords
 from ledger.keys import create_key_file, open_key_file
 from ledger.reader import LogReader
 from ledger.sequencer import Sequencer
-from ledger.service import open_signers
+from ledger.shard_keys import open_signers
 from ledger.stops import COMPLETE, Stops
 from ledger.tilestore import FilesystemTiles
 from runtime.store import create_store

@@ -61,7 +61,7 @@ def test_from_sqlite_to_postgresql_and_back(
     with pytest.raises(RestoreFolderTaken):
         restore(tmp_path / "other", sources, read_settings(), SystemClock(), quiet)
     report = restore(server, sources, read_settings(), SystemClock(), quiet)
-    assert report.lost == ()
+    assert report.lost == {}
     assert not (server / DATABASE).exists()
     with open_store(server) as store:
         store.ledger.sequence(store.clock.now())  # numbers go on after the copied rows

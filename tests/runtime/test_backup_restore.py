@@ -218,9 +218,9 @@ def test_what_was_lost_is_named_and_nothing_else_is_wrong(
     assert {one.code for one in found} == {"lost_in_restore"}, [
         (one.code, one.where, one.en) for one in found if one.code != "lost_in_restore"
     ]
-    assert {one.where for one in found} == {f"{shard}/{index}" for index in report.lost}
+    assert {one.where for one in found} == {f"{shard}/{index}" for index in report.lost[shard]}
     told = json.loads((data / REPORT).read_text())
-    assert told["lost"] == len(report.lost)
+    assert told["lost"] == len(report.lost[shard])
 
 
 def test_the_restored_store_serves_and_goes_on_from_the_newest_head(
@@ -348,7 +348,7 @@ def test_a_restore_says_which_log_is_the_newest(drill: Drill, tmp_path: Path) ->
         restore(tmp_path / "store", sources, Settings(), SystemClock(), quiet)
     sources = Sources(drill.backup, drill.data / "keys", None, is_newest=True)
     report = restore(tmp_path / "store", sources, Settings(), SystemClock(), quiet)
-    assert (report.lost, report.rows_size) == ((), report.log_size)
+    assert (report.lost, report.rows_size) == ({}, report.log_size)
     with open_store(tmp_path / "store") as store:
         store.ledger.sequence(store.clock.now())
         assert run_checks(store, quiet) == []

@@ -420,7 +420,8 @@ class World:
         oracle.require(len(set(oracle.owners)) == len(oracle.owners), "an entry stands twice")
         oracle.backed(size, 0, flipped=True)
         noted = all(
-            self.stops.noted(stop) for _, _, stop in placed_stops(WriteTx(self.memory.connection))
+            self.stops.noted(placed.stop)
+            for placed in placed_stops(WriteTx(self.memory.connection))
         )
         oracle.require(noted, "a stop was published and is not noted")
         self._prove(last.reader, size, root)

@@ -16,7 +16,7 @@ from kernel.canonical import canonical_bytes
 from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.growth import Tail, grow
 from ledger.keys import Ed25519Signer
-from ledger.leaves import EVIDENCE, public_leaf
+from ledger.leaves import CLOSED, EVIDENCE, public_leaf
 from ledger.splitview import parse_split_view
 from runtime.cli import run
 
@@ -102,6 +102,38 @@ def test_a_log_that_does_not_grow_is_late(log: Served, watch: Watch) -> None:
     assert watch()[0] == 0
     code, facts = watch("--stall", "0")
     assert (code, facts["stalled"]) == (4, True)
+
+
+def closing(origin: str = ORIGIN) -> bytes:
+    successor = {
+        "origin": "log.other.example/8",
+        "shard": "8",
+        "vkey": SIGNER.key.text,
+        "mldsa44_vkey": SIGNER.key.text,
+    }
+    return public_leaf(CLOSED, {"origin": origin, "shard": "7", "successor": successor})
+
+
+@pytest.mark.parametrize("size", [2, 255, 9000])
+def test_a_log_that_ended_is_never_late(
+    log: Served, watch: Watch, tmp_path: Path, size: int
+) -> None:
+    log.publish([*entries(0, size), closing()])
+    for _ in range(2):
+        code, facts = watch("--stall", "0", "--metrics", str(tmp_path / "m.prom"))
+        assert (code, facts["stalled"], facts["successor"]) == (0, False, "log.other.example/8")
+    assert "mianjiao_monitor_ended 1.0" in (tmp_path / "m.prom").read_text()
+    log.publish(entries(size + 1, size + 2))
+    assert watch()[1]["code"] == "log_damaged"
+
+
+def test_entries_after_the_one_that_closes_a_log(log: Served, watch: Watch) -> None:
+    """Also seen by a monitor that looks for the first time; words of others mean nothing."""
+    log.publish([closing("another.example/7"), *entries(0, 9000)])
+    code, facts = watch()
+    assert (code, facts["successor"]) == (0, None)
+    log.publish([closing(), *entries(0, 8400)])
+    assert watch()[1]["code"] == "log_damaged"
 
 
 @pytest.mark.parametrize("sizes", [(300, 300), (300, 700), (256, 257), (7, 9)])

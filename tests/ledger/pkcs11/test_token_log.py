@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from ledger.closing import close_shard, prepare_successor
 from ledger.errors import KeyMismatch, LedgerStopped
 from ledger.fsck import fsck
-from ledger.keys import create_key_file
+from ledger.keys import create_key_file, open_key_file
 from ledger.pkcs11.errors import TokenKeyNotFound, TokenNotConfigured, TokenNotFound
 from ledger.pkcs11.uris import TokenUri
 from ledger.receipts import Evidence, verify_receipt
-from ledger.service import key_path
+from ledger.shard_keys import key_path
 from tests.engines import Engine
 from tests.ledger.conftest import Store
 from tests.servers.softhsm import Token
@@ -131,3 +132,27 @@ def test_a_log_that_is_not_born_leaves_no_checkpoint(
         Store.create(tmp_path / "store", engine, token.tokens)
     assert not key_path(tmp_path / "store", "2026").exists()
     token.put_back()
+
+
+def test_the_key_of_a_shard_that_ended_is_destroyed_in_its_token(log: Store, token: Token) -> None:
+    ended = key_path(log.directory, "2026")
+    old = open_key_file(ended, token.tokens)
+    old.prepare()
+    successor = prepare_successor(log.ledger, "2027")
+    close_shard(log.ledger, successor, log.now)
+    following = log.reopen()
+    token.take_out()
+    with pytest.raises(TokenNotFound):
+        following.sequence()
+    assert ended.exists(), "it would never be destroyed"
+    token.put_back()
+    following.ledger.sequencer.restart()
+    following.sequence()
+    assert not ended.exists()
+    with pytest.raises(TokenKeyNotFound):
+        old.prepare()
+    assert key_path(following.directory, "2027").read_text().startswith("pkcs11:")
+    following.record()
+    following.sequence()
+    assert fsck(following.ledger) == []
+    following.close()

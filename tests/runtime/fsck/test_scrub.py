@@ -54,7 +54,7 @@ def everything(store: Store) -> Result:
     """The whole scrub, in this thread."""
     worker = Worker(store)
     size = store.ledger.checkpoint().size
-    results = [worker.bundles(one) for one in plan_bundles(size, 0)]
+    results = [worker.bundles(one) for one in plan_bundles([(store.ledger.shard, size)], 0)]
     results += [worker.objects(one) for one in plan_objects(store.database, "", MIB)]
     return Result(
         sum(one.entries for one in results),
@@ -168,7 +168,7 @@ def test_bundles_and_tiles_that_are_not_what_was_signed_are_named(office: Any) -
         # A reader keeps tiles: each look is by one that has seen none.
         store.ledger.reader._rows.cache_clear()
         store.ledger.reader._edges.cache_clear()
-        return scrub_bundles(store.ledger, size, range(bundle_count(size)))
+        return scrub_bundles(store.ledger, store.ledger.shard, size, range(bundle_count(size)))
 
     assert found() == []
     for path, code in (
@@ -228,12 +228,16 @@ def test_an_object_that_goes_away_meanwhile_is_no_problem(office: Any) -> None:
 
 
 def test_units_follow_each_other_without_gaps(module_office: Any) -> None:
-    assert [(one.first, one.stop) for one in plan_bundles(256 * 40 + 1, 3)] == [
-        (3, 19),
-        (19, 35),
-        (35, 41),
+    trees = [("2026", 256 * 40 + 1), ("2027", 257)]
+    planned = [(one.shard, one.first, one.stop, one.done) for one in plan_bundles(trees, 3)]
+    assert planned == [
+        ("2026", 3, 19, 19),
+        ("2026", 19, 35, 35),
+        ("2026", 35, 41, 41),
+        ("2027", 0, 2, 43),
     ]
-    assert list(plan_bundles(512, 2)) == []
+    assert [(one.shard, one.first) for one in plan_bundles(trees, 42)] == [("2027", 1)]
+    assert list(plan_bundles([("2026", 512)], 2)) == []
     database = module_office.store.database
     with database.read() as tx:
         keys = list(
@@ -304,7 +308,7 @@ def test_a_store_that_cannot_be_read_ends_the_scrub_and_is_no_problem_of_an_obje
     data = Path(shutil.copytree(small[0], tmp_path / "store"))
     (data / "objects").rename(data / "gone")
     assert work(Job(data, None), Objects(("0" * 32,))).failure == "object_store_missing"
-    assert work(Job(data, None), Bundles(0, 1, 1)).failure == "object_store_missing"
+    assert work(Job(data, None), Bundles("2026", 0, 1, 1, 1)).failure == "object_store_missing"
     assert run(["scrub", "--data", str(data)]) == 2
     assert load(data) is None
 
