@@ -22,7 +22,7 @@ _OLDEST = (
     .order_by(ledger_entries.c.position)
     .limit(1)
 )
-_HEAD = select(ledger_heads.c.updated_at, ledger_heads.c.size).where(
+_HEAD = select(ledger_heads.c.updated_at, ledger_heads.c.size, ledger_heads.c.successor).where(
     ledger_heads.c.shard == bindparam("shard")
 )
 
@@ -30,12 +30,14 @@ _HEAD = select(ledger_heads.c.updated_at, ledger_heads.c.size).where(
 @dataclass(frozen=True, slots=True)
 class QueueState:
     """`depth` stops at the number asked for. `oldest`: when the entry was written that
-    waits longest. `size`, `signed_at`: of the newest signed head, None before the first."""
+    waits longest. `size`, `signed_at`: of the newest signed head, None before the first.
+    `ended`: another shard follows this one."""
 
     depth: int = 0
     oldest: datetime | None = None
     size: int = 0
     signed_at: datetime | None = None
+    ended: bool = False
 
 
 def queue_state(tx: ReadTx, shard: str, most: int) -> QueueState:
@@ -47,6 +49,7 @@ def queue_state(tx: ReadTx, shard: str, most: int) -> QueueState:
         tx.scalar(_OLDEST) if depth else None,
         0 if head is None else head["size"],
         None if head is None else head["updated_at"],
+        head is not None and head["successor"] is not None,
     )
 
 

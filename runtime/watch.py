@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kernel.clock import Clock
 from kernel.errors import CodedError
-from ledger.errors import OutsideUnreachable
+from ledger.errors import OutsideUnreachable, ShardEnded
 from ledger.sequencer import reason_of
 from ledger.service import Ledger
 from runtime.disk import MIB, Reserve, free_space
@@ -172,6 +172,8 @@ class Watch:
         self._asked = LOG
         if self._ledger.sequencer.failure is None and self._late(queue):
             missing[LOG] = "late"
+        if queue.ended:
+            missing[LOG] = ShardEnded.code  # also where others write the log: start again
         reason = self._canary()
         if reason is not None:
             missing[CANARY] = reason

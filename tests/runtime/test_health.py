@@ -16,6 +16,7 @@ from sqlalchemy import update
 
 from kernel.clock import FixedClock
 from kernel.errors import CodedError
+from ledger.closing import close_shard, prepare_successor
 from ledger.tables import ledger_entries
 from runtime.app import build_app
 from runtime.commands.token import TokenRequest, issue_token
@@ -336,3 +337,27 @@ def _contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.endswith("-shm")
     }
+
+
+def test_a_process_of_a_shard_that_ended_is_not_ready(data: Path) -> None:
+    """Whoever leaves the log to others would answer for ever that receipts are pending."""
+    with open_store(data) as store:
+        watch = Watch(
+            settings=store.settings,
+            clock=store.clock,
+            database=store.database,
+            objects=store.object_store,
+            ledger=store.ledger,
+            places={"data": data},
+            reserve=Reserve(data, 0),
+            metrics=Metrics(),
+            canary=lambda: None,
+        )
+        watch.start(sequences=False)
+        watch.stop()
+        assert watch.missing() == {}
+        with open_store(data) as other:
+            following = prepare_successor(other.ledger, "9999")
+            close_shard(other.ledger, following, other.clock.now())
+        watch.look()
+        assert watch.missing() == {"log": "shard_ended"}
