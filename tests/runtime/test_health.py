@@ -197,19 +197,24 @@ def test_what_hangs_is_named_and_health_answers(data: Path) -> None:
         assert watch.missing() == {}
 
 
+def watch_of(store: Store, data: Path) -> Watch:
+    """A watch of its own beside that of the store."""
+    return Watch(
+        settings=store.settings,
+        clock=store.clock,
+        database=store.database,
+        objects=store.object_store,
+        ledger=store.ledger,
+        places={"data": data},
+        reserve=Reserve(data, 0),
+        metrics=Metrics(),
+        canary=lambda: None,
+    )
+
+
 def test_a_process_that_does_not_write_the_log_asks_only_what_waits(data: Path) -> None:
     with open_store(data, Settings(log_late_seconds=5)) as store:
-        watch = Watch(
-            settings=store.settings,
-            clock=store.clock,
-            database=store.database,
-            objects=store.object_store,
-            ledger=store.ledger,
-            places={"data": data},
-            reserve=Reserve(data, 0),
-            metrics=Metrics(),
-            canary=lambda: None,
-        )
+        watch = watch_of(store, data)
         watch.start(sequences=False)
         watch.stop()
         assert watch.missing() == {}
@@ -342,17 +347,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 def test_a_process_of_a_shard_that_ended_is_not_ready(data: Path) -> None:
     """Whoever leaves the log to others would answer for ever that receipts are pending."""
     with open_store(data) as store:
-        watch = Watch(
-            settings=store.settings,
-            clock=store.clock,
-            database=store.database,
-            objects=store.object_store,
-            ledger=store.ledger,
-            places={"data": data},
-            reserve=Reserve(data, 0),
-            metrics=Metrics(),
-            canary=lambda: None,
-        )
+        watch = watch_of(store, data)
         watch.start(sequences=False)
         watch.stop()
         assert watch.missing() == {}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.checkpoints import parse_checkpoint
+from ledger.closing import close_shard, prepare_successor
 from ledger.errors import (
     DatabaseOlderThanLog,
     LogDiverged,
@@ -20,6 +21,7 @@ from ledger.errors import (
 from ledger.keys import Ed25519Signer
 from ledger.policy import evaluate, parse_policy
 from ledger.receipts import Evidence, verify_receipt
+from ledger.witness.cosigning import quorum_met
 from tests.ledger.conftest import Store
 
 from .conftest import ORIGIN, RunningWitness, StartWitness, Tree
@@ -70,6 +72,31 @@ def test_checkpoints_are_cosigned_and_receipts_meet_the_quorum(
     assert outcome.checkpoint.post_quantum
     eventually(lambda: len(published(store).note.signatures) == 6, "the served checkpoint")
     assert evaluate(policy, published(store)).unknown_signatures == 0
+
+
+def test_the_end_of_a_shard_is_cosigned_when_witnesses_are_back(
+    store: Any, start_witness: StartWitness
+) -> None:
+    store.record()
+    before = store.ledger
+    close_shard(before, prepare_successor(before, "2027"), store.now)
+    after = store.reopen()
+    after.ledger.sequence(after.now)
+    vkeys = [before.vkey, after.ledger.vkey]
+    witness = start_witness("w1", vkeys)
+    text = policy_of(after, [witness])
+    policy = parse_policy(text.encode())
+    witness.kill()
+    use(after, text)
+    ended = after.directory / "log" / before.shard / "checkpoint"
+    try:
+        assert after.ledger.cosign_ended() == [before.origin]
+        assert not quorum_met(policy, parse_checkpoint(ended.read_bytes()))
+        start_witness("w1", vkeys, witness.port)
+        assert after.ledger.cosign_ended() == []
+        evaluate(policy, parse_checkpoint(ended.read_bytes()))  # raises unless it is met
+    finally:
+        after.ledger.stop()
 
 
 def test_a_witness_that_is_down_blocks_nothing_and_completes_later(
