@@ -1,7 +1,7 @@
 """A shard of the log in a bucket: tiles that never change, and one checkpoint."""
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from ledger.errors import LogExists, LogMissing, TileCorrupt, TileMissing
@@ -64,7 +64,7 @@ class BucketTiles:
 
     def get(self, path: TilePath) -> bytes:
         limit = MAX_BUNDLE_BYTES if path.level is None else FULL_TILE_BYTES
-        return self._read(path.text, limit).data
+        return self._read(self._bucket.get_first, path.text, limit).data
 
     def get_many(self, paths: Iterable[TilePath]) -> dict[TilePath, bytes]:
         wanted = list(paths)
@@ -79,7 +79,7 @@ class BucketTiles:
             elif published.data == checkpoint:
                 return
             else:
-                done = self._bucket.replace(self._root + CHECKPOINT, checkpoint, published.etag)
+                done = self._bucket.replace(self._root + CHECKPOINT, checkpoint, published)
             if done:
                 self._forget(published)
                 return
@@ -107,12 +107,12 @@ class BucketTiles:
     def _put_one(self, item: tuple[TilePath, bytes]) -> None:
         path, data = item
         name = self._root + path.text
-        if not self._bucket.put_new(name, data) and self._bucket.get(name).data != data:
+        if not self._bucket.put_new(name, data) and self._bucket.get_first(name).data != data:
             raise ImmutableConflict(path=path.text)
 
     def _published(self) -> Blob | None:
         try:
-            return self._read(CHECKPOINT, FULL_TILE_BYTES * 64)
+            return self._read(self._bucket.get, CHECKPOINT, FULL_TILE_BYTES * 64)
         except TileMissing:
             return None
 
@@ -122,9 +122,9 @@ class BucketTiles:
             if replaced is not None and replaced.version is not None:
                 self._bucket.remove_version(self._root + CHECKPOINT, replaced.version)
 
-    def _read(self, name: str, limit: int) -> Blob:
+    def _read(self, get: Callable[[str], Blob], name: str, limit: int) -> Blob:
         try:
-            blob = self._bucket.get(self._root + name)
+            blob = get(self._root + name)
         except ObjectMissing:
             raise TileMissing(path=name) from None
         if len(blob.data) > limit:

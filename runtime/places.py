@@ -125,6 +125,7 @@ def bucket_settings(settings: Settings) -> "S3Settings | None":
             secure=settings.s3_secure,
             region=settings.s3_region,
             ca_file=settings.s3_ca_file,
+            conditional_put=settings.s3_conditional_put,
         )
     except S3SettingInvalid as error:
         raise SettingInvalid(

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
     s3_ca_file: Path | None = None
     """签发对象存储证书的 CA（PEM 文件），不用系统自带的。
     PEM file of the CA that signed the S3 server's certificate, instead of the system's."""
+    s3_conditional_put: bool = True
+    """对象存储是否遵守写入条件 If-None-Match: *；若自检称不遵守（如 Ceph 16），设为 false：
+    每次写入后另查最先者为谁。
+    Whether the S3 server holds If-None-Match: * on puts; false where the self-test says that
+    it does not (Ceph 16): then every put is followed by a look at who was first."""
     high_water_file: Path | None = None
     """另一磁盘上的文件，记住最新日志头；整机回退到旧快照后据此拒绝签名。
     File on another disk that remembers the newest head of the log; a machine that was put

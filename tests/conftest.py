@@ -25,6 +25,7 @@ from tests.servers.anvil import Anvil
 from tests.servers.evm import find_anvil
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.minio import MinioServer, find_minio
+from tests.servers.radosgw import RadosGateway, lacks_radosgw
 from tests.servers.softhsm import SoftHsm, Token
 
 # Entries that come by themselves would be counted among those of a test.
@@ -171,6 +172,18 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioServer]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RadosGateway]:
+    """A real Ceph gateway. It takes long to start: its tests are of one group."""
+    lacking = lacks_radosgw()
+    assert not lacking or os.environ.get("CI") != "true", "CI=true, and no radosgw was installed"
+    if lacking:
+        pytest.skip("no Ceph gateway: apt install ceph-mon ceph-osd radosgw")
+    gateway = RadosGateway(tmp_path_factory.mktemp("radosgw"))
+    yield gateway
+    gateway.stop()
 
 
 @pytest.fixture

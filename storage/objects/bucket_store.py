@@ -26,10 +26,8 @@ _PREFIX = "objects/"
 class BucketStore:
     """`ObjectStore` on a bucket. Safe from many threads; a process makes its own.
 
-    Write-once is the server's `If-None-Match: *`. Large objects go in parts, and
-    the condition stands on their completion; a server that does not know it
-    there (Ceph) stores a second version, so the writer looks who was first,
-    and the later one takes its own version away.
+    Write-once is the server's `If-None-Match: *`; of one that does not hold it,
+    `Bucket` looks who was first. Large objects go in parts.
     """
 
     locks = True
@@ -55,10 +53,11 @@ class BucketStore:
     def read(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         if start < 0 or (stop is not None and stop < start):
             raise ValueError("a range has 0 <= start <= stop")
-        return self._bucket.read(self._name(key), start, stop)
+        return self._bucket.read_first(self._name(key), start, stop)
 
     def size(self, key: str) -> int:
-        return self._bucket.stat(self._name(key)).size
+        name = self._name(key)
+        return self._bucket.stat(name, self._bucket.first_version(name)).size
 
     def delete(self, key: str) -> None:
         self._bucket.remove(self._name(key))
@@ -178,16 +177,11 @@ class _BucketWriter:
     def _finish_parts(self, upload: str) -> None:
         while self._running:
             self._parts.append(self._running.popleft().result())
-        version = self._bucket.finish_parts(self._name, upload, self._parts)
-        if version is None:
+        if not self._bucket.finish_parts(self._name, upload, self._parts):
             try:
                 self._compare()
             except ObjectMissing:
                 raise StorageFailed(problem="the parts are gone") from None
-            return
-        if self._bucket.oldest_version(self._name) != version:
-            self._bucket.remove_version(self._name, version)
-            self._compare()
 
     def _compare(self) -> None:
         _compare(self._bucket, self._name, self._size, self._sha256.digest())
@@ -199,10 +193,10 @@ class _BucketWriter:
 
 def _compare(bucket: Bucket, name: str, size: int, sha256: bytes) -> None:
     """The name is taken: by the same bytes, or `ImmutableConflict`."""
-    if bucket.stat(name).size != size:
+    if bucket.stat(name, bucket.first_version(name)).size != size:
         raise ImmutableConflict()
     known = hashlib.sha256()
-    for block in bucket.read(name, 0, None):
+    for block in bucket.read_first(name, 0, None):
         known.update(block)
     if known.digest() != sha256:
         raise ImmutableConflict()

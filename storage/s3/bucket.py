@@ -5,6 +5,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -41,7 +42,7 @@ B = TypeVar("B")
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A small object, whole. `etag` names these bytes in a later `replace`."""
+    """A small object, whole. `etag` or `version` names it in a later `replace`."""
 
     data: bytes
     etag: str
@@ -128,11 +129,19 @@ class Bucket:
     def put_new(self, name: str, data: bytes) -> bool:
         """Store it if the name is free; False if it is taken, perhaps by an earlier try of
         this very call: the caller compares."""
-        return self._put(name, data, _IF_NEW)
+        stored, version = self._put(name, data, _IF_NEW)
+        return stored and (self._settings.conditional_put or self._was_first(name, version))
 
-    def replace(self, name: str, data: bytes, etag: str) -> bool:
-        """Store it if `etag` still names what is there; False if not."""
-        return self._put(name, data, {"If-Match": f'"{etag}"'})
+    def replace(self, name: str, data: bytes, before: Blob) -> bool:
+        """Store it if `before` is still what is there; False if not.
+
+        Where the server holds no condition, a writer that is killed between
+        its put and its look leaves what it put, until the next one comes.
+        """
+        if self._settings.conditional_put:
+            return self._put(name, data, {"If-Match": f'"{before.etag}"'})[0]
+        _, version = self._put(name, data, {})
+        return self._stands_on(name, version, before.version)
 
     def overwrite(self, name: str, data: bytes) -> None:
         """Store it whatever is there. For the self-test alone."""
@@ -145,6 +154,10 @@ class Bucket:
         except Told:
             raise ObjectMissing() from None
         return Blob(answer.data, _etag(answer), answer.headers.get("x-amz-version-id"))
+
+    def get_first(self, name: str) -> Blob:
+        """A small object that was put once, whole: see `first_version`."""
+        return self.get(name, self.first_version(name))
 
     def stat(self, name: str, version: str | None = None) -> Stat:
         """`ObjectMissing` if there is none."""
@@ -166,27 +179,48 @@ class Bucket:
             locked_until=parse_lock_time(locked) if locked else None,
         )
 
-    def _put(self, name: str, data: bytes, condition: Mapping[str, str]) -> bool:
+    def _put(self, name: str, data: bytes, condition: Mapping[str, str]) -> tuple[bool, str | None]:
+        """Whether the condition held, and the version that was stored."""
         headers = {**condition, **_checksum(data)}
         try:
-            self._client.send("store", "PUT", name, body=data, headers=headers, known=_TAKEN)
+            answer = self._client.send(
+                "store", "PUT", name, body=data, headers=headers, known=_TAKEN
+            )
         except Told:
-            return False
-        return True
+            return False, None
+        return True, answer.headers.get("x-amz-version-id")
+
+    def _stands_on(self, name: str, version: str | None, before: str | None) -> bool:
+        """Whether what was just stored as `version` lies on `before`; if not, it is taken away."""
+        versions = [entry.version for entry in self._versions_of(name)]  # newest first
+        if version in versions and before in versions[versions.index(version) + 1 :][:1]:
+            return True
+        self.remove_version(name, version)
+        return False
+
+    def _was_first(self, name: str, version: str | None) -> bool:
+        """Whether what was just stored as `version` is the oldest; if not, it is taken away."""
+        if self.oldest_version(name) == version:
+            return True
+        if version is not None:  # else the newest would be hidden by a marker
+            self.remove_version(name, version)
+        return False
 
     # --- Streams ---
 
-    def read(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
-        """Bytes [start, stop) in blocks of at most 1 MiB. The call itself raises
-        `ObjectMissing`. A connection that breaks is taken up again where it broke."""
+    def read_first(self, name: str, start: int, stop: int | None) -> Iterator[bytes]:
+        """Bytes [start, stop) of an object that was put once, in blocks of at most 1 MiB. The
+        call itself raises `ObjectMissing`. A connection that breaks is taken up again where
+        it broke."""
+        version = self.first_version(name)
         if stop is not None and stop <= start:
-            self.stat(name)
+            self.stat(name, version)
             return iter(())
-        answer = self._open(name, start, stop)
-        return iter(()) if answer is None else self._blocks(name, answer, start, stop)
+        answer = self._open(name, version, start, stop)
+        return iter(()) if answer is None else self._blocks(name, version, answer, start, stop)
 
     def _open(
-        self, name: str, start: int, stop: int | None, etag: str | None = None
+        self, name: str, version: str | None, start: int, stop: int | None, etag: str | None = None
     ) -> BaseHTTPResponse | None:
         """An answer whose body is still to come; None if the object ends before `start`."""
         headers = {}
@@ -200,6 +234,7 @@ class Bucket:
                 "GET",
                 name,
                 headers=headers,
+                query=_version(version),
                 known={"InvalidRange", *_MISSING, *_TAKEN},
                 stream=True,
             )
@@ -209,7 +244,12 @@ class Bucket:
             raise ObjectMissing() from None
 
     def _blocks(
-        self, name: str, answer: BaseHTTPResponse | None, start: int, stop: int | None
+        self,
+        name: str,
+        version: str | None,
+        answer: BaseHTTPResponse | None,
+        start: int,
+        stop: int | None,
     ) -> Iterator[bytes]:
         broken = 0
         while answer is not None:
@@ -229,7 +269,7 @@ class Bucket:
             finally:
                 # Read to its end, it went back to the pool; else its connection is lost.
                 answer.close()
-            answer = self._open(name, start, stop, etag)
+            answer = self._open(name, version, start, stop, etag)
 
     # --- Objects in parts ---
 
@@ -250,12 +290,12 @@ class Bucket:
         )
         return _etag(answer)
 
-    def finish_parts(self, name: str, upload: str, parts: list[tuple[str, str]]) -> str | None:
+    def finish_parts(self, name: str, upload: str, parts: list[tuple[str, str]]) -> bool:
         """Make one object of the parts, given as ETag and checksum, if the name is free.
 
-        Returns its version. None if the name is taken, or the upload is gone:
-        perhaps by an earlier try of this very call. A server that does not know
-        the condition stores a newer version: the caller looks (see `versions`).
+        False if the name is taken, or the upload is gone: perhaps by an earlier
+        try of this very call. Servers that know the condition on a put may not
+        know it here, so who was first is looked for in any case.
         """
         root = Element("CompleteMultipartUpload")
         for number, (etag, checksum) in enumerate(parts, start=1):
@@ -265,9 +305,10 @@ class Bucket:
             SubElement(part, "ChecksumSHA256").text = checksum
         known = {"NoSuchUpload", *_TAKEN}
         try:
-            return self._client.finish_parts(name, upload, tostring(root), _IF_NEW, known)
+            version = self._client.finish_parts(name, upload, tostring(root), _IF_NEW, known)
         except Told:
-            return None
+            return False
+        return self._was_first(name, version)
 
     def drop_parts(self, name: str, upload: str) -> None:
         """Give the upload up. One that is gone is no error."""
@@ -300,19 +341,18 @@ class Bucket:
         """Keep the oldest version at least until then, in compliance mode. Never shortens.
 
         The oldest, because what was put on top of it later is not ours. `ObjectMissing`.
-        Kept as long already is no change.
+        Kept as long already is no change. A server that says yes and keeps less, as
+        one does whose dates end sooner, is a `StorageFailed`.
         """
         version = self.oldest_version(name)
-        stat = self.stat(name, version)
-        while stat.locked_until is None or stat.locked_until < until:
-            try:
+        kept = self.stat(name, version).locked_until
+        while kept is None or kept < until:
+            # Another process may be faster; if with less, it is our turn again.
+            with suppress(ObjectRetained):
                 self.set_lock(name, version, until)
-                return
-            except ObjectRetained:
-                # Another process was faster; if with less, it is our turn again.
-                before, stat = stat, self.stat(name, version)
-                if stat == before:
-                    raise StorageFailed(problem="retention refused") from None
+            before, kept = kept, self.stat(name, version).locked_until
+            if kept is None or (before is not None and kept <= before):
+                raise StorageFailed(problem="retention not kept")
 
     def set_lock(
         self,
@@ -368,6 +408,15 @@ class Bucket:
                 kept = error
         if kept:
             raise kept
+
+    def first_version(self, name: str) -> str | None:
+        """Which version of an object that is put once to read. `ObjectMissing`.
+
+        None, the newest, where the server lets no second one in; else the
+        oldest, so that a writer who came second is never read, nor what it
+        left when it was killed.
+        """
+        return None if self._settings.conditional_put else self.oldest_version(name)
 
     def oldest_version(self, name: str) -> str | None:
         """Who was first, where a server let two in. `ObjectMissing`."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from minio import Minio
-from minio.datatypes import CompleteMultipartUploadResult, Object, parse_list_objects
+from minio.datatypes import Object, parse_list_objects
 from urllib3 import BaseHTTPResponse, PoolManager
 from urllib3.util import Timeout
 
@@ -141,11 +141,10 @@ class Client:
                 headers={"Content-Type": "application/xml", **headers},
                 query_params={"uploadId": upload},
             )
-            done = CompleteMultipartUploadResult(answer)
-            if not done.etag:
+            if b"<CompleteMultipartUploadResult" not in answer.data:
                 # The status was sent before the work was done: the body is an error.
                 raise Unfinished
-            return done.version_id
+            return answer.headers.get("x-amz-version-id")
 
         return self._run("store", complete, known)
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from storage.errors import StorageFailed
 
-LATEST = datetime(2261, 12, 31, tzinfo=UTC)
-"""The furthest date that every server holds: Ceph counts nanoseconds in 64 bits."""
+LATEST = datetime(2105, 12, 31, tzinfo=UTC)
+"""The furthest date that every server holds: Ceph 16 keeps seconds in 32 bits without a sign,
+so that a later one comes back as one that has passed."""
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(?:Z|\+00:00)", re.ASCII)
 

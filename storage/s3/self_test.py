@@ -14,7 +14,7 @@ from minio.commonconfig import COMPLIANCE, GOVERNANCE
 
 from kernel.errors import CodedError
 from storage.errors import ObjectMissing, ObjectRetained
-from storage.s3.bucket import Bucket
+from storage.s3.bucket import Blob, Bucket
 from storage.s3.errors import S3SelfTestFailed
 from storage.s3.lock_times import bounded
 
@@ -41,9 +41,11 @@ def self_test(bucket: Bucket, at: datetime) -> None:
 
 def _check_conditions(bucket: Bucket, name: str) -> None:
     first = bucket.get(name)
+    # The newest is looked at also where the oldest is what is read: nothing is left on top.
     if bucket.put_new(name, _OTHER) or bucket.get(name).data != _FIRST:
         _failed(bucket, "overwrite an object in spite of If-None-Match: *")
-    if bucket.replace(name, _OTHER, "0" * 32) or bucket.get(name).data != _FIRST:
+    other = Blob(_OTHER, etag="0" * 32, version="0" * 32)
+    if bucket.replace(name, _OTHER, other) or bucket.get(name).data != _FIRST:
         _failed(bucket, "replace an object in spite of If-Match with another ETag")
     if first.version is None:
         _failed(bucket, "store an object without a version")

@@ -15,7 +15,10 @@ class S3Settings:
     """One bucket on one server. `S3SettingInvalid` names a value of another form.
 
     endpoint: host and port, without a scheme. ca_file: certificates to trust
-    instead of the system's. connect_seconds, read_seconds: how long one
+    instead of the system's. conditional_put: whether the server holds
+    `If-None-Match: *` on a put to a bucket with versions; where not (Ceph 16),
+    every put is followed by a look at who was first, and the first is what is
+    read, for one more request each. connect_seconds, read_seconds: how long one
     connection may take, and one wait for bytes. tries: how often a request is
     sent at most, with pause_seconds after the first and twice as long after
     each other; none is sent again once give_up_seconds have passed.
@@ -30,6 +33,7 @@ class S3Settings:
     secure: bool = True
     region: str = "us-east-1"
     ca_file: Path | None = None
+    conditional_put: bool = True
     connect_seconds: float = 3.0
     read_seconds: float = 20.0
     tries: int = 6

@@ -30,11 +30,18 @@ from ledger.tiles import FULL_TILE_BYTES, TilePath
 from ledger.tilestore import FilesystemTiles, FolderShards, Shards, TileStore
 from storage.errors import ImmutableConflict
 from storage.s3 import Bucket
+from storage.s3.bucket import Blob
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.minio import MinioServer
+from tests.servers.radosgw import RadosGateway
 
 ORIGIN = "log.example/2026"
-PLACES = ("filesystem", "minio", "minio-faulty")
+PLACES = (
+    "filesystem",
+    "minio",
+    "minio-faulty",
+    pytest.param("radosgw", marks=pytest.mark.xdist_group("radosgw")),
+)
 PATH, OTHER = TilePath(0, 1234067), TilePath(None, 3, 17)
 
 
@@ -59,7 +66,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         root = tmp_path / "log"
         yield Place(FolderShards(root), lambda name: (root / name).touch())
         return
-    server: MinioServer = request.getfixturevalue("minio")
+    server: MinioServer | RadosGateway = request.getfixturevalue(
+        request.param.removesuffix("-faulty")
+    )
     bucket = server.bucket()
     if request.param == "minio-faulty":
         proxy: FaultProxy = request.getfixturevalue("fault_proxy")
@@ -213,9 +222,9 @@ def test_a_publisher_that_is_overtaken_between_look_and_write_does_not_go_back(
     other.publish(signed(1, root))
 
     class Overtaken(Bucket):
-        def replace(self, name: str, data: bytes, etag: str) -> bool:
+        def replace(self, name: str, data: bytes, before: Blob) -> bool:
             other.publish(signed(5, root))
-            return super().replace(name, data, etag)
+            return super().replace(name, data, before)
 
     overtaken = Overtaken(minio.settings(bucket.name))
     tiles = BucketTiles(overtaken, "2026")

@@ -19,6 +19,7 @@ from storage.tables import audit, idempotency, objects
 from tests.engines import Engine
 from tests.servers.fault_proxy import FaultProxy
 from tests.servers.minio import MinioServer
+from tests.servers.radosgw import RadosGateway
 from tests.storage.faulty_store import FaultyStore, PatientStore
 
 AT = datetime(2026, 11, 24, 4, 20, 21, 123000, tzinfo=UTC)
@@ -46,7 +47,13 @@ def vault(tmp_path: Path) -> FileKeyVault:
 
 # Every implementation of the port passes the same contract (test_object_store_contract):
 # with `faulty`, to callers who try again; with `minio-faulty`, by the adapter's own tries.
-STORES = ("filesystem", "faulty", "minio", "minio-faulty")
+STORES = (
+    "filesystem",
+    "faulty",
+    "minio",
+    "minio-faulty",
+    pytest.param("radosgw", marks=pytest.mark.xdist_group("radosgw")),
+)
 
 
 @pytest.fixture(params=STORES)
@@ -56,7 +63,9 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Object
     elif request.param == "faulty":
         yield PatientStore(FaultyStore(FilesystemStore(tmp_path / "objects", create=True)))
     else:
-        server: MinioServer = request.getfixturevalue("minio")
+        server: MinioServer | RadosGateway = request.getfixturevalue(
+            request.param.removesuffix("-faulty")
+        )
         bucket = server.bucket()
         if request.param == "minio-faulty":
             proxy: FaultProxy = request.getfixturevalue("fault_proxy")

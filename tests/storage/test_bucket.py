@@ -13,10 +13,12 @@ from minio import Minio
 from kernel.errors import CodedError
 from storage.errors import ObjectMissing, ObjectRetained, StorageFailed
 from storage.s3 import Bucket, S3Settings, self_test
+from storage.s3.bucket import Blob
 from storage.s3.errors import S3SelfTestFailed
 from storage.s3.lock_times import LATEST, bounded, lock_text, parse_lock_time
 from tests.servers.fault_proxy import PASSING, Fault, FaultProxy
 from tests.servers.minio import MinioServer, find_minio
+from tests.servers.radosgw import RadosGateway
 
 NOBODY = {"endpoint": "127.0.0.1:9", "bucket": "any", "access_key": "a", "secret_key": "s3cr3t"}
 
@@ -160,7 +162,7 @@ def test_a_request_that_fails_once_is_sent_again(
     blob = proxied.get("name")
     assert blob.data == b"data"
     fault_proxy.once(fault, "PUT")
-    if not proxied.replace("name", b"more", blob.etag):
+    if not proxied.replace("name", b"more", blob):
         assert fault in (Fault.LOST, Fault.DENIED, Fault.TWICE)
     fault_proxy.once(fault, "HEAD")
     assert proxied.stat("name").size == 4
@@ -290,6 +292,21 @@ def test_a_good_bucket_passes_again_and_again(bucket: Bucket) -> None:
         assert len({entry.name for entry in bucket.versions("self-test/")}) == starts
 
 
+@pytest.mark.xdist_group("radosgw")
+@pytest.mark.timeout(180)
+def test_a_server_that_holds_no_condition_serves_only_where_the_settings_say_so(
+    radosgw: RadosGateway,
+) -> None:
+    bucket = radosgw.bucket()
+    self_test(bucket, datetime.now(UTC))
+    trusting = Bucket(radosgw.settings(bucket.name, conditional_put=True))
+    with pytest.raises(S3SelfTestFailed) as caught:
+        self_test(trusting, datetime.now(UTC))
+    assert "If-None-Match" in str(caught.value.details["what"])
+    trusting.close()
+    bucket.close()
+
+
 def test_probes_of_earlier_starts_are_removed_when_their_lock_has_ended(bucket: Bucket) -> None:
     old = "self-test/" + "0" * 32
     bucket.put_new(old, b"first")
@@ -308,7 +325,7 @@ class Overwrites(Bucket):
 
 
 class Replaces(Bucket):
-    def replace(self, name: str, data: bytes, etag: str) -> bool:
+    def replace(self, name: str, data: bytes, before: Blob) -> bool:
         self.overwrite(name, data)
         return False
 
