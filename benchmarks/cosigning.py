@@ -74,7 +74,16 @@ def _start(folder: Path, vkey: str) -> tuple["subprocess.Popen[str]", str]:
         encoding="utf-8",
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "runtime.commands.witness", str(config)],
+        [
+            sys.executable,
+            "-m",
+            "runtime.cli",
+            "witness",
+            "serve",
+            "--config",
+            str(config),
+            "--json",
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )

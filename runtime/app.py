@@ -7,7 +7,6 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Request
-from fastapi.telemetry import TelemetryConfig
 
 from archive.http import routes as archive_routes
 from ledger.http import routes as log_routes
@@ -25,16 +24,7 @@ from runtime.rooms import ALL, Room
 from runtime.service_routes import routes as service_routes
 from runtime.settings import Settings
 from runtime.store import Store
-
-# The framework's own would send paths, queries and texts of errors wherever an
-# environment variable says. Ours: `runtime.tracing`.
-NO_TELEMETRY: TelemetryConfig = {
-    "tracing": False,
-    "metrics": False,
-    "logs": False,
-    "operation_spans": False,
-    "auto_configure": False,
-}
+from runtime.telemetry import NO_TELEMETRY
 
 JSON_BODY_LIMIT = 1 << 20  # bytes; upload routes set their own
 

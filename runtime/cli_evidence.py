@@ -84,11 +84,12 @@ def witness_keygen(
 def witness_serve(
     *,
     config: Annotated[Path, Parameter(name="--config", help="配置文件（TOML）/ Settings file.")],
+    json: Json = False,
 ) -> int:
     """运行见证服务 / Cosign checkpoints of the logs that the file lists (C2SP tlog-witness)."""
     from runtime.commands.witness import serve_witness
 
-    return serve_witness(config)
+    return serve_witness(config, announce_json=json)
 
 
 def monitor(

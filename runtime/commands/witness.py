@@ -45,11 +45,11 @@ def serve_witness(config: Path, *, announce_json: bool = False) -> int:
     from ledger.witness.http import routes
     from ledger.witness.records import WitnessRecords
     from ledger.witness.service import Witness
-    from runtime.app import NO_TELEMETRY
     from runtime.logs import configure
     from runtime.protocol import bounded_protocol
     from runtime.settings import read_settings
     from runtime.signing_keys import tokens_of
+    from runtime.telemetry import NO_TELEMETRY
     from runtime.witness_config import read_witness_config
 
     settings = read_witness_config(config, tokens_of(read_settings()))
@@ -96,15 +96,3 @@ def serve_witness(config: Path, *, announce_json: bool = False) -> int:
         finally:
             records.close()
     return 0
-
-
-if __name__ == "__main__":
-    import sys
-
-    from kernel.errors import CodedError
-
-    try:
-        sys.exit(serve_witness(Path(sys.argv[1]), announce_json=True))
-    except CodedError as error:
-        print(f"mianjiao: {error}", file=sys.stderr)
-        sys.exit(1)

@@ -11,16 +11,16 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
 
 from runtime.demo.server import SERVE
+from tests.nursery import Child, nursery
 from tests.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -58,66 +58,42 @@ class Host(Protocol):
 
 
 class ForkingHost:
-    """`mianjiao serve`, forked from a process that has loaded the program already.
-
-    A fresh interpreter takes two seconds to load what a fork has at once; what is
-    killed is the same command in a process of its own.
-    """
+    """`mianjiao serve`, forked from a process that has loaded the program already."""
 
     def __init__(self, data: Path, log: Path) -> None:
         self.data = data
         self._log = log.open("ab")
-        self._nursery = subprocess.Popen(
-            [sys.executable, "-m", "tests.kills.nursery"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
-        self._pid = 0
+        self._child: Child | None = None
 
     def start(self) -> None:
-        self._pid = int(self._ask("serve")["pid"])
+        self._child = nursery().start(
+            "serve", "--data", self.data, "--port", "0", "--json", errors=self._log
+        )
 
     def url(self) -> str:
-        answer = self._answer()
-        return str(answer["url"])
+        assert self._child is not None
+        with _limit(self._child):
+            line = self._child.stdout.readline()
+        assert line, "the server ended by itself: see its log"
+        return str(json.loads(line)["url"])
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        assert self._nursery.stdin is not None
-        self._nursery.stdin.write("reap\n")
-        self._nursery.stdin.flush()
-        while "ended" not in (answer := self._answer()):
-            continue  # it was killed just after it said where it listens
-        assert answer["ended"] == -signal.SIGKILL, f"the server ended with {answer['ended']}"
+        assert self._child is not None
+        self._child.kill()
+        assert self._child.wait() == -signal.SIGKILL, "the server ended by itself: see its log"
+        self._child.stdout.close()
 
     def problems(self) -> list[str]:
-        return list(self._ask("check")["problems"])
+        return _problems(self.data)
 
     def ids(self, query: str) -> set[str]:
         return _ids_on_sqlite(self.data, query)
 
     def close(self) -> None:
-        assert self._nursery.stdin is not None
-        self._nursery.stdin.close()
-        self._nursery.wait(timeout=30)
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
         self._log.close()
-
-    def _ask(self, what: str) -> dict[str, Any]:
-        assert self._nursery.stdin is not None
-        self._nursery.stdin.write(f"{what} {self.data}\n")
-        self._nursery.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._nursery.stdout is not None
-        with _limit(self._nursery):
-            line = self._nursery.stdout.readline()
-        assert line, "the server ended by itself: see its log"
-        return dict(json.loads(line))
 
 
 class CommandHost:
@@ -151,9 +127,7 @@ class CommandHost:
         assert self._process.wait(timeout=30) == -signal.SIGKILL, "the server ended by itself"
 
     def problems(self) -> list[str]:
-        from tests.kills.nursery import problems
-
-        return problems(self.data)
+        return _problems(self.data)
 
     def ids(self, query: str) -> set[str]:
         return _ids_on_sqlite(self.data, query)
@@ -246,6 +220,12 @@ def postgres_store(data: Path) -> Iterator[tuple[PostgresServer, dict[str, str]]
         server.close()
 
 
+def _problems(data: Path) -> list[str]:
+    done = nursery().run("fsck", "--data", data, "--json")
+    assert done.returncode in (0, 1), done.stderr
+    return [f"{one['code']} {one['where']}" for one in json.loads(done.stdout)["problems"]]
+
+
 def _ids_on_sqlite(data: Path, query: str) -> set[str]:
     path = data / "mianjiao.sqlite3"
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as rows:
@@ -253,7 +233,7 @@ def _ids_on_sqlite(data: Path, query: str) -> set[str]:
 
 
 @contextlib.contextmanager
-def _limit(process: "subprocess.Popen[str]") -> Iterator[None]:
+def _limit(process: "subprocess.Popen[str] | Child") -> Iterator[None]:
     """A server that never answers must not hold the loop for ever."""
     timer = threading.Timer(READY_SECONDS, process.kill)
     timer.start()

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -18,12 +16,13 @@ from ledger.policy import Policy
 from ledger.receipts import Evidence, verify_receipt
 from runtime.demo import people
 from runtime.demo.cast import issue_tokens
-from tests.conftest import ROOT, mianjiao
+from tests.conftest import mianjiao
 from tests.engines import Engine
 from tests.kills.checks import policy_of
 from tests.kills.clients import Caller, Known, Place
+from tests.nursery import Child, nursery
 
-pytestmark = [pytest.mark.both_engines, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 TAKE_OVER_SECONDS = 5
 PATIENCE = 60.0
@@ -35,23 +34,15 @@ class Processes:
     def __init__(self, data: Path, log: Path) -> None:
         self.data, self.log = data, log
         self.tokens: dict[str, str] = {}
-        self._running: list[subprocess.Popen[str]] = []
+        self._running: list[Child] = []
 
     def start(self, *command: str) -> tuple[str, int]:
         """`mianjiao COMMAND` on a free port: where it answers, and its process."""
         with self.log.open("ab") as errors:
-            process = subprocess.Popen(
-                [
-                    sys.executable, "-m", "runtime.cli", *command,
-                    "--data", str(self.data), "--port", "0", "--json",
-                ],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )  # fmt: skip
+            process = nursery().start(
+                *command, "--data", self.data, "--port", "0", "--json", errors=errors
+            )
         self._running.append(process)
-        assert process.stdout is not None
         line = process.stdout.readline()
         assert line, self.log.read_text()
         return str(json.loads(line)["url"]), process.pid
@@ -134,6 +125,7 @@ def alive(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.mark.both_engines
 def test_workers_share_a_port_and_are_replaced(processes: Processes) -> None:
     url, parent = processes.start("serve", "--workers", "2")
     caller = processes.caller(url)
@@ -177,22 +169,16 @@ def test_workers_that_do_not_stay_stop_the_service(processes: Processes) -> None
     opened(processes.caller(url))
     processes.stop()
     (processes.data / "log" / str(datetime.now(UTC).year) / "checkpoint").write_bytes(b"nonsense")
-    ended = subprocess.run(
-        [
-            sys.executable, "-m", "runtime.cli", "serve", "--workers", "2",
-            "--data", str(processes.data), "--port", "0", "--json",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )  # fmt: skip
+    ended = nursery().run(
+        "serve", "--workers", "2", "--data", processes.data, "--port", "0", "--json"
+    )
     assert ended.returncode == 1, ended.stderr
     assert "note_malformed" in ended.stderr
     assert "workers_failing" in ended.stderr
     assert ended.stdout == "", "nothing was announced"
 
 
+@pytest.mark.both_engines
 def test_rooms_are_served_apart_and_the_sequencer_writes_for_all(processes: Processes) -> None:
     policy = policy_of(processes.data)
     materials, _ = processes.start("serve", "--rooms", "materials,archive,log")
@@ -213,6 +199,7 @@ def test_rooms_are_served_apart_and_the_sequencer_writes_for_all(processes: Proc
     assert processes.problems() == []
 
 
+@pytest.mark.both_engines
 def test_a_second_sequencer_takes_over(processes: Processes) -> None:
     policy = policy_of(processes.data)
     url, _ = processes.start("serve", "--rooms", "materials,log")

@@ -1,8 +1,6 @@
 """A real witness process, as `mianjiao witness serve` runs it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ import httpx2
 
 from ledger.keys import create_typed_key_file, open_typed_key_file
 from ledger.notes import SignatureType, VerifierKey
+from tests.nursery import Child, nursery
 
 
 @dataclass
@@ -18,7 +17,7 @@ class RunningWitness:
     url: str
     folder: Path
     keys: tuple[VerifierKey, ...]
-    process: "subprocess.Popen[str]"
+    process: Child
 
     def add(self, body: bytes) -> httpx2.Response:
         return httpx2.post(f"{self.url}/add-checkpoint", content=body, timeout=30)
@@ -49,12 +48,7 @@ def run_witness(folder: Path, vkeys: Sequence[str], port: int = 0) -> RunningWit
     config = folder / "witness.toml"
     logs = "".join(f"[[logs]]\nvkeys = {json.dumps([vkey])}\n" for vkey in vkeys)
     config.write_text(f'keys = ["0.key", "1.key"]\nstate = "state"\nport = {port}\n{logs}')
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runtime.commands.witness", str(config)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+    process = nursery().start("witness", "serve", "--config", config, "--json")
     line = process.stdout.readline()
     assert line, "the witness did not start"
     keys = tuple(open_typed_key_file(folder / f"{number}.key").key for number in (0, 1))

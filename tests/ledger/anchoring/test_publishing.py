@@ -65,7 +65,6 @@ def witness(anchoring: Anchoring, tmp_path: Path) -> Iterator[RunningWitness]:
     ledger.use_witnesses(policy, seconds=20, hold_back=False)
     yield made
     made.kill()
-    assert made.process.stdout is not None
     made.process.stdout.close()
 
 

@@ -1,7 +1,5 @@
 """The witness's server, over real HTTP, against C2SP tlog-witness line by line."""
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +14,7 @@ from ledger.notes import Note, Signature, SignatureType, sign_note
 from ledger.splitview import parse_split_view
 from ledger.witness.requests import encode_request
 from runtime.cli import run
+from tests.nursery import nursery
 
 from .conftest import ORIGIN, SIGNER, RunningWitness, StartWitness, Tree
 
@@ -170,23 +169,13 @@ def test_a_damaged_record_stops_the_start(start_witness: StartWitness) -> None:
     first.kill()
     record = first.folder / "state" / sha256(ORIGIN.encode()).hexdigest() / "checkpoint"
     record.write_bytes(record.read_bytes().replace(b"\n7\n", b"\n6\n"))
-    again = subprocess.run(
-        [sys.executable, "-m", "runtime.commands.witness", str(first.folder / "witness.toml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    again = nursery().run("witness", "serve", "--config", first.folder / "witness.toml")
     assert again.returncode == 1
     assert "witness_state_corrupt" in again.stderr
 
 
 def test_a_second_process_on_the_same_state_is_refused(start_witness: StartWitness) -> None:
     first = start_witness()
-    again = subprocess.run(
-        [sys.executable, "-m", "runtime.commands.witness", str(first.folder / "witness.toml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    again = nursery().run("witness", "serve", "--config", first.folder / "witness.toml")
     assert again.returncode == 1
     assert "witness_busy" in again.stderr

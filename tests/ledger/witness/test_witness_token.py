@@ -30,7 +30,16 @@ def test_a_witness_cosigns_by_a_token(
         f'state = "state"\nport = 0\n[[logs]]\nvkeys = ["{log.signer.key.text}"]\n'
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "runtime.commands.witness", str(config)],
+        [
+            sys.executable,
+            "-m",
+            "runtime.cli",
+            "witness",
+            "serve",
+            "--config",
+            str(config),
+            "--json",
+        ],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -47,7 +56,16 @@ def test_a_witness_cosigns_by_a_token(
         process.terminate()
     token.take_out()
     done = subprocess.run(
-        [sys.executable, "-m", "runtime.commands.witness", str(config)],
+        [
+            sys.executable,
+            "-m",
+            "runtime.cli",
+            "witness",
+            "serve",
+            "--config",
+            str(config),
+            "--json",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
