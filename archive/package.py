@@ -256,7 +256,7 @@ def _content(
         case=describe(gathered, documents, pinned, at, room.software),
         payload=payload,
         texts=texts,
-        vkeys=[rooms.ledger.reader_of(shard).key.text for shard in pinned],
+        vkeys=[key.text for shard in pinned for key in rooms.ledger.reader_of(shard).keys],
         at=at,
         software=room.software,
     )

@@ -139,7 +139,7 @@ class FakePackage:
             case=self.case,
             payload={path: source(data) for path, data in self.payload.items()},
             texts=self.texts,
-            vkeys=[self.log.signer.key.text],
+            vkeys=[one.key.text for one in (self.log.signer, *self.log.more_signers)],
             at=START + timedelta(hours=1),
             software="Mianjiao test",
         )
