@@ -190,8 +190,8 @@ Step 4: the log signed that checkpoint (prints Signature Verified Successfully)
     $ openssl pkeyutl -verify -pubin -keyform DER -inkey key.der -rawin -in body -sigfile signature
     $ cd "$OLDPWD"
 
-第 5 步（可选）：日志的抗量子签名（ML-DSA-44），甲、乙任选其一
-Step 5 (optional): the log's post-quantum signature (ML-DSA-44), by A or by B
+第 5 步（可选）：日志的抗量子签名（ML-DSA-44），5A、5B 任选其一
+Step 5 (optional): the log's post-quantum signature (ML-DSA-44), by 5A or by 5B
 
 第 5A 步：openssl 3.5 或更新（输出 Signature Verified Successfully）
 Step 5A: with openssl 3.5 or newer (prints Signature Verified Successfully)

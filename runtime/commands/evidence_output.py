@@ -123,9 +123,9 @@ def anchored(evidence: Evidence) -> Iterator[Pair]:
             until = time_text(one.until) if one.until else "?"
             yield (
                 f"时间戳 {name}：{at} 之前已存证（日志 {one.size} 条时的检查点）；"
-                f"续期 {one.renewals} 次，证书有效至 {until}",
+                f"续期 {one.renewals} 次，证书最早到期 {until}",
                 f"time stamp {name}: logged before {at} (checkpoint of {one.size} entries); "
-                f"renewed {one.renewals} times, its certificates end at {until}",
+                f"renewals: {one.renewals}; the first of its certificates ends at {until}",
             )
 
 
@@ -140,7 +140,7 @@ def anchored_together(receipts: Sequence[Evidence]) -> Iterator[Pair]:
             zh = f"区块链 {shown} 的区块 {_span(blocks)}"
             yield (
                 f"{zh} 存有日志树根，涵盖 {count}/{total} 份凭证（出块方所称时间，最晚 {latest}）",
-                f"blocks {_span(blocks)} of the chain {shown} hold roots of the log, for {count} "
+                f"the chain {shown} holds roots of the log in block {_span(blocks)}, for {count} "
                 f"of {total} receipts (at {latest} at the latest, as its proposers said)",
             )
         else:
@@ -151,8 +151,8 @@ def anchored_together(receipts: Sequence[Evidence]) -> Iterator[Pair]:
                 f"时间戳 {shown}：{count}/{total} 份凭证的记录在 {latest} 之前已存证；"
                 f"续期至少 {renewals} 次，证书最早到期 {ends}",
                 f"time stamp {shown}: the records of {count} of {total} receipts were logged "
-                f"before {latest}; renewed at least {renewals} times, the first certificate "
-                f"ends at {ends}",
+                f"before {latest}; renewals: {renewals} or more; the first certificate ends at "
+                f"{ends}",
             )
     if receipts and (by := proved_by(receipts)) is not None:
         yield (
@@ -220,8 +220,8 @@ def unproved(receipts: Sequence[Evidence], *, together: bool) -> Iterator[Pair]:
         which = f"{without}/{len(receipts)} 份凭证" if together else "凭证"
         of = f", for {without} of {len(receipts)} receipts" if together else ""
         yield (
-            f"{which}没有成立的外部证据说明最晚何时已存证",
-            f"no evidence from outside says from when at the latest it was logged{of}",
+            f"{which}没有成立的外部证据能证明最晚存证时间",
+            f"no evidence from outside that holds says from when at the latest it was logged{of}",
         )
 
 
