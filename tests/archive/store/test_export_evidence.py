@@ -101,3 +101,15 @@ def test_a_package_of_a_shard_that_ended_holds_under_the_new_policy_with_its_pin
         assert size in pins
         code, answer = verified(package, policy, pins.replace(size, "size = 3"), capsys)
         assert (code, answer["code"]) == (1, "checkpoint_invalid")
+
+
+def test_the_command_says_how_many_receipts_have_evidence(
+    office: Any, authority: StampAuthority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, case_id = office.store.data, office.closed_case()
+    assert run(["export", case_id, "--data", str(data), "-o", str(tmp_path / "early")]) == 0
+    count = len(list((tmp_path / "early" / "receipts").iterdir()))
+    assert f"外部证据 evidence   0/{count} 份凭证" in capsys.readouterr().out
+    stamp(office, authority)
+    assert run(["export", case_id, "--data", str(data), "-o", str(tmp_path / "late")]) == 0
+    assert f"外部证据 evidence   {count}/{count} 份凭证" in capsys.readouterr().out
