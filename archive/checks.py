@@ -1,7 +1,7 @@
 """Checks a package: bag, receipts, checkpoints, files, description. Pure.
 
-Takes what `archive.reading` found and the reader's own policy; nothing inside a
-package is trusted, least of all a policy. Every check runs, so that one look
+Takes what `archive.reading` found and the reader's own policy and demands; nothing
+inside a package is trusted, least of all a policy. Every check runs, so that one look
 shows all that is wrong.
 """
 
@@ -24,8 +24,11 @@ from archive.form import Form, FormError, Value, from_json
 from archive.form_xml import from_xml
 from archive.rfc8493 import PAYLOAD, REQUIRED, TAGMANIFESTS, Member, check_bag
 from kernel.errors import CodedError
-from ledger.checkpoints import parse_checkpoint
-from ledger.policy import Policy, evaluate
+from ledger.anchor_checks import require
+from ledger.checkpoints import Checkpoint, parse_checkpoint
+from ledger.demands import Demands
+from ledger.errors import DemandUnmet
+from ledger.policy import CheckpointEvidence, Policy, evaluate
 from ledger.receipts import Evidence, Failure, parse_receipt, verify_receipt
 
 CASE_JSON: Final = "case.json"
@@ -48,13 +51,21 @@ class CheckedReceipt:
     evidence: Evidence
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedCheckpoint:
+    """A checkpoint of the package that the policy accepts, and who signed it."""
+
+    head: Checkpoint
+    evidence: CheckpointEvidence
+
+
 @dataclass(slots=True)
 class PackageReport:
     """What was found. The package holds exactly when `findings` is empty."""
 
     findings: list[Finding] = field(default_factory=list)
     receipts: list[CheckedReceipt] = field(default_factory=list)
-    checkpoints: list[tuple[str, int, bytes]] = field(default_factory=list)  # origin, size, root
+    checkpoints: list[CheckedCheckpoint] = field(default_factory=list)
     case: Mapping[str, Value] | None = None
     tagmanifest: Member | None = None
     payload_files: int = 0
@@ -62,9 +73,15 @@ class PackageReport:
 
 
 def check_package(
-    members: Mapping[str, Member], texts: Mapping[str, bytes], policy: Policy
+    members: Mapping[str, Member],
+    texts: Mapping[str, bytes],
+    policy: Policy,
+    demands: Demands | None = None,
 ) -> PackageReport:
-    """Check a package against `policy`. `texts`: the bytes of the tag files (all but `data/`)."""
+    """Check a package against `policy`. `texts`: the bytes of the tag files (all but `data/`).
+
+    What `demands` demands, each receipt inside must have: by the rule for receipts.
+    """
     report = PackageReport(findings=check_bag(members, texts))
     payload = {path: item for path, item in members.items() if path.startswith(PAYLOAD)}
     report.payload_files = len(payload)
@@ -75,8 +92,9 @@ def check_package(
     if case is None:
         return report
     report.case = case
-    _check_checkpoints(report, case, texts, policy)
-    _check_receipts(report, case, texts, policy)
+    demands = demands or Demands()
+    _check_checkpoints(report, case, texts, policy, demands)
+    _check_receipts(report, case, texts, policy, demands)
     records = {item.record: item.evidence.record for item in report.receipts}
     report.findings += record_rules.check_records(case, records)
     report.findings += record_rules.check_files(case, records, members)
@@ -84,12 +102,15 @@ def check_package(
     return report
 
 
-def verify_export_receipt(data: bytes, policy: Policy, report: PackageReport) -> Evidence | Finding:
+def verify_export_receipt(
+    data: bytes, policy: Policy, report: PackageReport, demands: Demands | None = None
+) -> Evidence | Finding:
     """Check the receipt of the export, which names the digest of the tag manifest.
 
-    It stands beside the package, never inside: it is made when the package is done.
+    It stands beside the package, never inside: it is made when the package is done. Of
+    `demands` only who is known counts: a case of long ago may be exported today.
     """
-    outcome = verify_receipt(data, policy)
+    outcome = verify_receipt(data, policy, (demands or Demands()).known)
     if isinstance(outcome, Failure):
         return finding("export_receipt_invalid", None, outcome.code)
     files = outcome.record.get("files")
@@ -140,7 +161,11 @@ def _same_xml(
 
 
 def _check_checkpoints(
-    report: PackageReport, case: Mapping[str, Value], texts: Mapping[str, bytes], policy: Policy
+    report: PackageReport,
+    case: Mapping[str, Value],
+    texts: Mapping[str, bytes],
+    policy: Policy,
+    demands: Demands,
 ) -> None:
     listed = set()
     for item in items(case, "checkpoints"):
@@ -154,7 +179,8 @@ def _check_checkpoints(
             continue
         try:
             signed = parse_checkpoint(texts[path])
-            evaluate(policy, signed)
+            evidence = evaluate(policy, signed)
+            demands.require_within(signed.checkpoint)
         except CodedError as error:
             report.findings.append(finding("checkpoint_invalid", path, error.code))
             continue
@@ -162,7 +188,7 @@ def _check_checkpoints(
         stated = (item["origin"], item["size"], item["root"])
         if stated != (head.origin, head.size, head.root.hex()):
             report.findings.append(finding("case_record_differs", path, "checkpoint"))
-        report.checkpoints.append((head.origin, head.size, head.root))
+        report.checkpoints.append(CheckedCheckpoint(head, evidence))
     report.findings += [
         finding("checkpoint_stray", path)
         for path in texts
@@ -171,7 +197,11 @@ def _check_checkpoints(
 
 
 def _check_receipts(
-    report: PackageReport, case: Mapping[str, Value], texts: Mapping[str, bytes], policy: Policy
+    report: PackageReport,
+    case: Mapping[str, Value],
+    texts: Mapping[str, bytes],
+    policy: Policy,
+    demands: Demands,
 ) -> None:
     listed = set()
     pinned = {item["shard"]: texts.get(str(item["path"])) for item in items(case, "checkpoints")}
@@ -184,7 +214,8 @@ def _check_receipts(
         if path not in texts:
             report.findings.append(finding("receipt_missing", path))
             continue
-        outcome = verify_receipt(texts[path], policy)
+        # What is demanded comes last: an unmet demand hides nothing else of the receipt.
+        outcome = verify_receipt(texts[path], policy, demands.known)
         if isinstance(outcome, Failure):
             report.findings.append(finding("receipt_invalid", path, outcome.code))
             continue
@@ -196,6 +227,12 @@ def _check_receipts(
         if checkpoint != pinned.get(item["shard"]) or outcome.index != item["index"]:
             report.findings.append(finding("checkpoint_differs", path))
         report.receipts.append(CheckedReceipt(str(item["record"]), path, outcome))
+        try:
+            require(demands, outcome.anchors)
+        except DemandUnmet as error:
+            report.findings.append(
+                Finding(error.code, path, error.message_zh(), error.message_en())
+            )
     report.findings += [
         finding("receipt_stray", path)
         for path in texts

@@ -55,7 +55,7 @@ from ledger.proofs import LogProof
 from ledger.receipts import build_receipt
 from ledger.records import OpenedRecord
 from materials_api.documents.renderer import render_document
-from storage.database import WriteTx
+from storage.database import ReadTx, WriteTx
 from storage.errors import StorageFull
 from storage.objects import registry
 
@@ -238,9 +238,10 @@ def _content(
             Rendered(row, records, render_document(rooms, tx, row))
             for row, records in gathered.documents
         ]
-    texts = {checkpoint_path(shard): signed.encode() for shard, signed in pinned.items()}
-    for record in gathered.records().values():
-        texts[receipt_path(record.entry_id)] = _receipt(room, record, pinned[record.shard or ""])
+        texts = {checkpoint_path(shard): signed.encode() for shard, signed in pinned.items()}
+        for record in gathered.records().values():
+            under = pinned[record.shard or ""]
+            texts[receipt_path(record.entry_id)] = _receipt(room, tx, record, under)
     payload: dict[str, Callable[[], Iterator[bytes]]] = {}
     for number, item in enumerate(gathered.materials, start=1):
         for file, ref in zip(item.facts.files, item.objects, strict=True):
@@ -255,22 +256,27 @@ def _content(
         case=describe(gathered, documents, pinned, at, room.software),
         payload=payload,
         texts=texts,
-        vkeys=[rooms.ledger.reader_of(shard).key.text for shard in pinned],
+        vkeys=[key.text for shard in pinned for key in rooms.ledger.reader_of(shard).keys],
         at=at,
         software=room.software,
     )
 
 
-def _receipt(room: ArchiveRoom, record: OpenedRecord, pinned: SignedCheckpoint) -> bytes:
-    """The receipt against the one checkpoint of this package, whatever was published since."""
+def _receipt(
+    room: ArchiveRoom, tx: ReadTx, record: OpenedRecord, pinned: SignedCheckpoint
+) -> bytes:
+    """The receipt against the one checkpoint of this package, whatever was published since,
+    with the evidence from outside that there is by now."""
     if record.shard is None or record.leaf_index is None:
         raise NotInLog(entry=record.entry_id)
     head = pinned.checkpoint
-    nodes = room.materials.ledger.reader_of(record.shard).nodes(head.size)
+    ledger = room.materials.ledger
+    nodes = ledger.reader_of(record.shard).nodes(head.size)
     hashes = inclusion_proof(nodes, record.leaf_index, head.size)
     verify_inclusion(leaf_hash(record.leaf), record.leaf_index, head.size, hashes, head.root)
     proof = LogProof(record.leaf_index, tuple(hashes), pinned)
-    return build_receipt(record.canonical, record.salt, proof)
+    anchors = ledger.anchors_of(tx, record.shard, record.leaf_index)
+    return build_receipt(record.canonical, record.salt, proof, anchors)
 
 
 def _whole(data: bytes) -> Callable[[], Iterator[bytes]]:

@@ -1,7 +1,8 @@
 """README.txt of a package: what it is, and how to verify it by hand. Pure.
 
 A test follows these instructions with nothing but `sha256sum`, `openssl`, `sed`
-and Python's standard library, so that they stay true.
+and Python's standard library, so that they stay true; for the post-quantum signature
+with an openssl that knows it, where there is one, and with the package `cryptography`.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,11 @@ from typing import Final
 # Text between the marks is a program, cut out by `sed` as the instructions say.
 CHECK_PROGRAM: Final = """\
 #BEGIN check.py
-# usage: python3 -I check.py RECEIPT VKEY WORK
+# usage: python3 -I check.py RECEIPT VKEY WORK [ML-DSA-44-VKEY]
 import base64, hashlib, json, pathlib, sys
 
 receipt, vkey, work = pathlib.Path(sys.argv[1]), sys.argv[2], pathlib.Path(sys.argv[3])
+pq_vkey = sys.argv[4] if len(sys.argv) > 4 else ""
 
 
 def sha256(data):
@@ -53,18 +55,38 @@ for sibling in path:
     node, last = node >> 1, last >> 1
 demand("root", last == 0 and current == base64.b64decode(root))
 
-# 3. your key is the log's: take it apart, and lay out what openssl is to check
-name, key_id, material = vkey.split("+", 2)
-key = base64.b64decode(material, validate=True)
-demand("vkey", key[0] == 1 and sha256(name.encode() + b"\\n" + key)[:4].hex() == key_id)
-demand("origin", origin == name)
-mine = [line for line in signatures.split("\\n") if line.startswith(f"\\u2014 {name} ")]
-blobs = [base64.b64decode(line.rsplit(" ", 1)[1]) for line in mine]
-blobs = [blob[4:] for blob in blobs if blob[:4].hex() == key_id]
-demand("signature line", len(blobs) == 1 and len(blobs[0]) == 64)
+
+# 3. your keys are the log's: take them apart, and lay out what openssl is to check
+def signature_by(vkey, kind, size):
+    name, key_id, material = vkey.split("+", 2)
+    key = base64.b64decode(material, validate=True)
+    demand("vkey", key[0] == kind and sha256(name.encode() + b"\\n" + key)[:4].hex() == key_id)
+    demand("origin", origin == name)
+    mine = [line for line in signatures.split("\\n") if line.startswith(f"\\u2014 {name} ")]
+    blobs = [base64.b64decode(line.rsplit(" ", 1)[1]) for line in mine]
+    blobs = [blob[4:] for blob in blobs if blob[:4].hex() == key_id]
+    demand("signature line", len(blobs) == 1 and len(blobs[0]) == size)
+    return key[1:], blobs[0]
+
+
+key, signature = signature_by(vkey, 1, 64)
 (work / "body").write_bytes(body.encode() + b"\\n")
-(work / "signature").write_bytes(blobs[0])
-(work / "key.der").write_bytes(bytes.fromhex("302a300506032b6570032100") + key[1:])
+(work / "signature").write_bytes(signature)
+(work / "key.der").write_bytes(bytes.fromhex("302a300506032b6570032100") + key)
+
+# 4. the post-quantum signature (C2SP tlog-cosignature): its time, and what it signs
+for old in ("pq.der", "pq.msg", "pq.sig"):
+    (work / old).unlink(missing_ok=True)
+if pq_vkey:
+    key, signature = signature_by(pq_vkey, 6, 8 + 2420)
+    demand("key of ML-DSA-44", len(key) == 1312)
+    named = bytes([len(origin.encode())]) + origin.encode()
+    tree = bytes(8) + int(size).to_bytes(8, "big") + base64.b64decode(root)
+    (work / "pq.msg").write_bytes(b"subtree/v1\\n\\0" + named + signature[:8] + named + tree)
+    (work / "pq.sig").write_bytes(signature[8:])
+    (work / "pq.der").write_bytes(
+        bytes.fromhex("30820532300b06096086480165030403110382052100") + key
+    )
 
 print(f"in the log: {data['record']['kind']} at {data['record']['at']},"
       f" entry {index} of {size} in {origin}")
@@ -73,6 +95,14 @@ for file in data["record"].get("files", []):
           f" sm3 {file['digests']['sm3']}")
 #END check.py
 """
+
+PQ_PYTHON: Final = (
+    "python3 -c 'from cryptography.hazmat.primitives.serialization import"
+    " load_der_public_key as key;"
+    ' read = lambda name: open(name, "rb").read();'
+    ' key(read("pq.der")).verify(read("pq.sig"), read("pq.msg"));'
+    """ print("ML-DSA-44 verified")'"""
+)
 
 _TEXT: Final = """\
 办件归档包：说明与手工核验方法
@@ -92,7 +122,9 @@ data/licenses/      电子证照元数据及状态历史 / licences: metadata an
 case.xml case.json  基本信息元数据（两者内容相同）/ description of the case (the same twice)
 process.xml         管理过程元数据 / process records
 schema/             上述 XML 的结构定义 / schemas of the XML files
-receipts/           存证凭证，每条记录一份 / receipts, one per logged record
+receipts/           存证凭证，每条记录一份，附导出时已有的外部证据（时间戳、区块链）
+                    receipts, one per logged record, with the time stamps and chain
+                    evidence that there were at the export
 checkpoints/        凭证所依据的日志检查点 / the signed log heads that the receipts refer to
 *manifest-*.txt     文件清单及摘要 / lists of all files with their digests
 
@@ -111,7 +143,7 @@ Take the log's public key (vkey) from a trust policy of your own, never from thi
 需要一般 Linux 命令、openssl 3 和 python3，无需联网，也无需本软件。
 You need ordinary Linux commands, openssl 3 and python3; no network, none of our software.
 用本软件则只需一条命令 / With our software one command does it all:
-    mianjiao verify FOLDER --policy YOUR-POLICY
+    mianjiao verify FOLDER --policy YOUR-POLICY [--demands YOUR-DEMANDS]
 
 在本文件夹中依次执行 / In this folder, one after the other:
 
@@ -138,12 +170,14 @@ read it before you run it)
 
 第 3 步：选一份凭证；case.json 中每项的 records 列出其凭证，receipts/<记录>.json
 Step 3: choose a receipt. In case.json, `records` of each item names them:
-receipts/<record>.json. Put your key and the receipt here:
+receipts/<record>.json. Put your keys and the receipt here; PQVKEY, the log's ML-DSA-44
+key, may stay empty, and then step 5 is left out:
 
     VKEY='<您的公钥 your vkey>'
+    PQVKEY='<您的抗量子公钥，可留空 your ML-DSA-44 vkey, or nothing>'
     RECEIPT=receipts/<record>.json
 
-    $ python3 -I "$WORK/check.py" "$RECEIPT" "$VKEY" "$WORK"
+    $ python3 -I "$WORK/check.py" "$RECEIPT" "$VKEY" "$WORK" "$PQVKEY"
 
 程序重算：记录与盐值 → 承诺值 → 日志条目 → 包含路径 → 检查点根摘要，并列出记录中文件的摘要。
 It recomputes: record and salt, commitment, log entry, audit path, root of the
@@ -156,19 +190,37 @@ Step 4: the log signed that checkpoint (prints Signature Verified Successfully)
     $ openssl pkeyutl -verify -pubin -keyform DER -inkey key.der -rawin -in body -sigfile signature
     $ cd "$OLDPWD"
 
-第 5 步：文件与记录一致：比较下列摘要与第 3 步列出的摘要
-Step 5: the file is the one of the record: compare with the digests of step 3
+第 5 步（可选）：日志的抗量子签名（ML-DSA-44），5A、5B 任选其一
+Step 5 (optional): the log's post-quantum signature (ML-DSA-44), by 5A or by 5B
+
+第 5A 步：openssl 3.5 或更新（输出 Signature Verified Successfully）
+Step 5A: with openssl 3.5 or newer (prints Signature Verified Successfully)
+
+    $ cd "$WORK"
+    $ openssl pkeyutl -verify -pubin -keyform DER -inkey pq.der -rawin -in pq.msg -sigfile pq.sig
+    $ cd "$OLDPWD"
+
+第 5B 步：任何机器，用 Python 的 cryptography 包（50 版已测试；输出 ML-DSA-44 verified）
+Step 5B: anywhere, with Python's package `cryptography` (tested with version 50; prints
+ML-DSA-44 verified)
+
+    $ cd "$WORK"
+    $ {pq_python}
+    $ cd "$OLDPWD"
+
+第 6 步：文件与记录一致：比较下列摘要与第 3 步列出的摘要
+Step 6: the file is the one of the record: compare with the digests of step 3
 
     FILE=data/materials/0001/<file>
 
     $ sha256sum "$FILE"
     $ openssl dgst -sm3 "$FILE"
 
-第 6 步（可选）：整包。导出完成后日志记录了 tagmanifest-sha256.txt 的摘要，其凭证在包外
-（<文件夹名>.receipt.json）。对它重复第 3、4 步，再比较：
-Step 6 (optional): the package as a whole. After the export the log recorded the digest
+第 7 步（可选）：整包。导出完成后日志记录了 tagmanifest-sha256.txt 的摘要，其凭证在包外
+（<文件夹名>.receipt.json）。对它重复第 3 至 5 步，再比较：
+Step 7 (optional): the package as a whole. After the export the log recorded the digest
 of tagmanifest-sha256.txt; that receipt stands beside the folder (<folder>.receipt.json).
-Repeat steps 3 and 4 for it and compare:
+Repeat steps 3 to 5 for it and compare:
 
     $ sha256sum tagmanifest-sha256.txt
 
@@ -182,8 +234,11 @@ Repeat steps 3 and 4 for it and compare:
 · 若信任策略为 quorum none，则仅有运营方签名；能否另有一个分叉的日志，须靠见证人发现。
   With `quorum none` the signature is the operator's alone: only witnesses would
   notice a log that shows two faces.
-· 文书（PDF）由存证记录生成，其字节由第 6 步的凭证证明。
-  The PDF documents were rendered from logged records; their bytes are covered by step 6.
+· 文书（PDF）由存证记录生成，其字节由第 7 步的凭证证明。
+  The PDF documents were rendered from logged records; their bytes are covered by step 7.
+· 以上各步不核验见证人联署、时间戳与区块链证据：请用本软件并自备核验要求（--demands）。
+  These steps check no witnesses, time stamps or chains: our software does, with demands
+  of your own (--demands).
 
 程序 The program
 ----------------
@@ -196,6 +251,7 @@ def readme(number: str, exported_at: str, package_format: str, vkeys: Sequence[s
         number=number,
         exported_at=exported_at,
         format=package_format,
+        pq_python=PQ_PYTHON,
         vkeys="\n".join(f"    {vkey}" for vkey in vkeys),
     )
     return (text + CHECK_PROGRAM).encode("utf-8")

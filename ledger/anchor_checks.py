@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from kernel.errors import CodedError
-from ledger.anchors import Anchor, ChainAnchor, StampAnchor
-from ledger.checkpoints import SignedCheckpoint
+from ledger.anchors import Anchor, ChainAnchor
+from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.demands import Demands, StampTrust
 from ledger.errors import AnchorElsewhere, DemandUnmet
-from ledger.evm.model import ChainTrust
+from ledger.evm.model import ChainEvidence, ChainTrust
 from ledger.evm.origins import origin_id
-from ledger.policy import NONE, Policy, evaluate
+from ledger.policy import NONE, CheckpointEvidence, Policy, evaluate
 
 
 class AnchorState(StrEnum):
@@ -29,7 +29,9 @@ class AnchorState(StrEnum):
 class AnchorOutcome:
     """One anchor: `kind` chain or stamp; `name` as the verifier knows the source, if it
     does; `size` of the checkpoint it is about. What holds has a `time`: the entry stood in
-    the log then at the latest. Of a chain also the block. What fails has an `error`.
+    the log then at the latest. Of a chain also the block; of a stamp how often it was
+    renewed, and `until`: when the first certificate ends under which it stands. What fails
+    has an `error`. `signed`: which keys of the log signed the checkpoint, once verified.
     """
 
     kind: str
@@ -39,13 +41,16 @@ class AnchorOutcome:
     time: datetime | None = None
     block: int | None = None
     block_hash: bytes | None = None
+    renewals: int = 0
+    until: datetime | None = None
+    signed: CheckpointEvidence | None = None
     error: CodedError | None = None
 
 
 def check_anchors(
     anchors: Sequence[Anchor],
     leaf: bytes,
-    evaluated: SignedCheckpoint,
+    evaluated: tuple[SignedCheckpoint, CheckpointEvidence],
     policy: Policy,
     demands: Demands,
 ) -> tuple[AnchorOutcome, ...]:
@@ -54,9 +59,30 @@ def check_anchors(
     (`evaluated`), signed by it, and hold that leaf."""
     # Witnesses are asked for the receipt's own checkpoint; an anchored one may be older.
     log_alone = replace(policy, quorum=NONE)
-    signed = {evaluated}  # several anchors may share a checkpoint
-    origin = evaluated.checkpoint.origin
+    signed = dict([evaluated])  # several anchors may share a checkpoint
+    origin = evaluated[0].checkpoint.origin
     return tuple(_check(one, leaf, origin, log_alone, demands, signed) for one in anchors)
+
+
+def check_chain(evidence: ChainEvidence, head: Checkpoint, demands: Demands) -> AnchorOutcome:
+    """Whether a chain that is known held the root of `head`: the first that did, else the
+    last that failed. Unchecked if none is known with its contract."""
+    found = AnchorOutcome("chain", AnchorState.UNCHECKED, head.size)
+    known = [one for one in demands.chains if one.contract == evidence.contract]
+    return _first(found, (_on_chain(found, evidence, head, one) for one in known))
+
+
+def check_stamp(
+    tokens: Sequence[bytes],
+    certificates: Sequence[bytes],
+    signed: SignedCheckpoint,
+    demands: Demands,
+) -> AnchorOutcome:
+    """Whether an authority that is known stamped the bytes of `signed`: the first that did,
+    else the last that failed. Unchecked if none is known."""
+    found = AnchorOutcome("stamp", AnchorState.UNCHECKED, signed.checkpoint.size)
+    tried = (_stamped(found, tokens, certificates, signed, one) for one in demands.stamps)
+    return _first(found, tried)
 
 
 def earliest(outcomes: Iterable[AnchorOutcome]) -> datetime | None:
@@ -80,25 +106,25 @@ def _check(
     origin: str,
     policy: Policy,
     demands: Demands,
-    signed: set[SignedCheckpoint],
+    signed: dict[SignedCheckpoint, CheckpointEvidence],
 ) -> AnchorOutcome:
-    kind = "chain" if isinstance(anchor, ChainAnchor) else "stamp"
-    head = anchor.proof.checkpoint.checkpoint
-    found = AnchorOutcome(kind, AnchorState.UNCHECKED, head.size)
+    under = anchor.proof.checkpoint
+    head = under.checkpoint
     try:
-        if anchor.proof.checkpoint not in signed:
-            evaluate(policy, anchor.proof.checkpoint)
-            signed.add(anchor.proof.checkpoint)
+        if under not in signed:
+            signed[under] = evaluate(policy, under)
         if head.origin != origin:
             raise AnchorElsewhere()
         demands.require_within(head)
         anchor.proof.verify_leaf(leaf)
     except CodedError as error:
-        return replace(found, state=AnchorState.FAILS, error=error)
+        kind = "chain" if isinstance(anchor, ChainAnchor) else "stamp"
+        return AnchorOutcome(kind, AnchorState.FAILS, head.size, error=error)
     if isinstance(anchor, ChainAnchor):
-        known = [one for one in demands.chains if one.contract == anchor.evidence.contract]
-        return _first(found, (_on_chain(found, anchor, one) for one in known))
-    return _first(found, (_stamped(found, anchor, one) for one in demands.stamps))
+        outcome = check_chain(anchor.evidence, head, demands)
+    else:
+        outcome = check_stamp(anchor.tokens, anchor.certificates, under, demands)
+    return replace(outcome, signed=signed[under])
 
 
 def _first(unchecked: AnchorOutcome, tried: Iterable[AnchorOutcome]) -> AnchorOutcome:
@@ -110,15 +136,14 @@ def _first(unchecked: AnchorOutcome, tried: Iterable[AnchorOutcome]) -> AnchorOu
     return last
 
 
-def _on_chain(found: AnchorOutcome, anchor: ChainAnchor, trust: ChainTrust) -> AnchorOutcome:
+def _on_chain(
+    found: AnchorOutcome, evidence: ChainEvidence, head: Checkpoint, trust: ChainTrust
+) -> AnchorOutcome:
     # Only here: a receipt without chains needs no libraries of them.
     from ledger.evm.evidence import verify_chain_evidence
 
-    head = anchor.proof.checkpoint.checkpoint
     try:
-        held = verify_chain_evidence(
-            anchor.evidence, trust, origin_id(head.origin), head.size, head.root
-        )
+        held = verify_chain_evidence(evidence, trust, origin_id(head.origin), head.size, head.root)
         time = datetime.fromtimestamp(held.time, UTC)
     except CodedError as error:
         return replace(found, state=AnchorState.FAILS, name=trust.name, error=error)
@@ -132,12 +157,24 @@ def _on_chain(found: AnchorOutcome, anchor: ChainAnchor, trust: ChainTrust) -> A
     )
 
 
-def _stamped(found: AnchorOutcome, anchor: StampAnchor, trust: StampTrust) -> AnchorOutcome:
+def _stamped(
+    found: AnchorOutcome,
+    tokens: Sequence[bytes],
+    certificates: Sequence[bytes],
+    signed: SignedCheckpoint,
+    trust: StampTrust,
+) -> AnchorOutcome:
     from ledger.stamps.verifying import verify_stamps
 
-    message = anchor.proof.checkpoint.encode()
     try:
-        held = verify_stamps(anchor.tokens, anchor.certificates, trust.roots, message)
+        held = verify_stamps(tokens, certificates, trust.roots, signed.encode())
     except CodedError as error:
         return replace(found, state=AnchorState.FAILS, name=trust.name, error=error)
-    return replace(found, state=AnchorState.HOLDS, name=trust.name, time=held.time)
+    return replace(
+        found,
+        state=AnchorState.HOLDS,
+        name=trust.name,
+        time=held.time,
+        renewals=len(tokens) - 1,
+        until=held.until,
+    )

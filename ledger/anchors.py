@@ -106,6 +106,21 @@ def _anchor(value: JsonValue, parsed: dict[str, LogProof]) -> Anchor:
     raise AnchorUnknown()
 
 
+def anchor_evidence(
+    value: JsonValue,
+) -> ChainEvidence | tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """The evidence of an anchor without its proof: of a chain, or a stamp's tokens and
+    certificates. `ReceiptMalformed`, `AnchorUnknown`."""
+    if not isinstance(value, dict):
+        raise ReceiptMalformed(reason="an anchor is an object")
+    keys = {CHAIN: _CHAIN_KEYS, STAMP: _STAMP_KEYS}.get(str(value.get("type")))
+    if keys is None:
+        raise AnchorUnknown()
+    if set(value) != keys - {"proof"}:
+        raise ReceiptMalformed(reason="an anchor has other keys")
+    return chain_evidence(value) if keys is _CHAIN_KEYS else stamp_parts(value)
+
+
 def chain_evidence(value: Mapping[str, JsonValue]) -> ChainEvidence:
     """The evidence of a chain anchor's fields; the proof may be absent."""
     contract = value["contract"]

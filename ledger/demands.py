@@ -29,7 +29,7 @@ A file that demands nothing is an error: it would look like a check and be none.
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -68,6 +68,11 @@ class Demands:
     required: frozenset[str] = frozenset()
     not_later_than: datetime | None = None
     retired: Mapping[str, Checkpoint] = field(default_factory=dict)
+
+    @property
+    def known(self) -> "Demands":
+        """The same chains, authorities and ends of shards, and nothing that must be there."""
+        return replace(self, required=frozenset(), not_later_than=None)
 
     def require_within(self, checkpoint: Checkpoint) -> None:
         """`CheckpointAfterEnd` if this says that its log has ended, and not so."""

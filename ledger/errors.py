@@ -137,6 +137,18 @@ class SplitViewInvalid(InvalidInput):
     en = "no proof that the log signed two trees: {reason}"
 
 
+class EvidenceMalformed(InvalidInput):
+    code = "evidence_malformed"
+    zh = "外部证据格式错误：{reason}"
+    en = "malformed evidence: {reason}"
+
+
+class RefusedEvidenceInvalid(InvalidInput):
+    code = "refused_evidence_invalid"
+    zh = "不能证明日志载入了不成立的证据：{reason}"
+    en = "no proof that the log named evidence that does not hold: {reason}"
+
+
 class FileNotInRecord(InvalidInput):
     code = "file_not_in_record"
     zh = "该文件不在所存证的记录中"

@@ -67,11 +67,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointEvidence:
-    """What holds about a checkpoint: which log keys signed, who cosigned and when."""
+    """What holds about a checkpoint: which log keys signed, who cosigned and when.
+
+    `absent_log_keys`: keys of the same log that the policy lists and that did not sign."""
 
     log_keys: tuple[VerifierKey, ...]
     cosignatures: Mapping[str, VerifiedSignature] = field(default_factory=dict)
     unknown_signatures: int = 0
+    absent_log_keys: tuple[VerifierKey, ...] = ()
 
     @property
     def post_quantum(self) -> bool:
@@ -108,7 +111,9 @@ def evaluate(policy: Policy, signed: SignedCheckpoint) -> CheckpointEvidence:
     if policy.quorum != NONE and not _witnessed(policy, policy.quorum, cosigned):
         raise QuorumNotMet(quorum=_shown(policy.quorum))
     unknown = len(signed.note.signatures) - len(verified)
-    return CheckpointEvidence(tuple(by_log), cosigned, unknown)
+    own = (log.key for log in policy.logs if log.key.name == signed.checkpoint.origin)
+    absent = tuple(key for key in own if key not in by_log)
+    return CheckpointEvidence(tuple(by_log), cosigned, unknown, absent)
 
 
 def _witnessed(policy: Policy, name: str, cosigned: Mapping[str, VerifiedSignature]) -> bool:

@@ -145,9 +145,8 @@ def verify_receipt(data: bytes, policy: Policy, demands: Demands | None = None) 
         head = receipt.proof.checkpoint.checkpoint
         if demands is not None:
             demands.require_within(head)
-        anchors = check_anchors(
-            receipt.anchors, leaf, receipt.proof.checkpoint, policy, demands or Demands()
-        )
+        evaluated = (receipt.proof.checkpoint, checkpoint)
+        anchors = check_anchors(receipt.anchors, leaf, evaluated, policy, demands or Demands())
         if demands is not None:
             require(demands, anchors)
     except CodedError as error:

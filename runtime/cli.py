@@ -13,7 +13,14 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, validators
 
 from kernel.errors import CodedError
-from runtime.cli_evidence import anchor_app, monitor, receipt_app, split_view, witness_app
+from runtime.cli_evidence import (
+    anchor_app,
+    monitor,
+    receipt_app,
+    refused_evidence,
+    split_view,
+    witness_app,
+)
 from runtime.cli_options import Config, Data, Host, Json
 
 app = App(
@@ -31,6 +38,7 @@ app.command(anchor_app)
 app.command(witness_app)
 app.command(monitor)
 app.command(split_view, name="split-view")
+app.command(refused_evidence, name="refused-evidence")
 
 
 @app.command

@@ -107,12 +107,25 @@ def monitor(
     metrics: Annotated[
         Path | None, Parameter(name="--metrics", help="Prometheus 文本文件 / Text file to write.")
     ] = None,
+    demands: Annotated[
+        Path | None,
+        Parameter(name="--demands", help="核验要求：链与时间戳 / Pins of chains and stamps."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """监测任一日志 / Watch any C2SP log. 0 fine, 1 wrong, 2 unusable, 3 not read, 4 late."""
     from runtime.commands.monitor import monitor as run
 
-    return run(url, policy, state, stall=stall, every=every, metrics=metrics, as_json=json)
+    return run(
+        url,
+        policy,
+        state,
+        stall=stall,
+        every=every,
+        metrics=metrics,
+        as_json=json,
+        demands=demands,
+    )
 
 
 def split_view(
@@ -125,3 +138,16 @@ def split_view(
     from runtime.commands.split_view import check_split_view
 
     return check_split_view(proof, policy)
+
+
+def refused_evidence(
+    proof: Annotated[Path, Parameter(help="证明文件 / Proof that a monitor wrote.")],
+    /,
+    *,
+    policy: Annotated[Path, Parameter(name="--policy", help="信任策略 / Your trust policy.")],
+    demands: Annotated[Path, Parameter(name="--demands", help="核验要求 / Your pins.")],
+) -> int:
+    """核验证据不成立的证明 / Check a proof that a log named evidence that fails. Exit 0: it did."""
+    from runtime.commands.refused_evidence import check_refused_evidence
+
+    return check_refused_evidence(proof, policy, demands)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel.clock import Clock
-from ledger.anchoring.publishing import QUORUM_KIND, EvidencePublisher, newest_quorum
+from ledger.anchoring.publishing import EvidencePublisher, newest_quorum
 from ledger.anchoring.rows import CHAIN_KIND, STAMP_KIND, Reached, pending_since, reached
 from ledger.anchoring.service import POLL, EvidenceThread, Steps
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import QuorumNotMet
+from ledger.named_evidence import QUORUM_KIND
 from ledger.outside import Memory
 from ledger.service import Ledger
 from ledger.witness.cosigning import Cosigning, WitnessState

@@ -18,12 +18,11 @@ from ledger.anchoring.errors import EvidenceDamaged, EvidenceUnknown
 from ledger.anchoring.rows import FINAL, pending_since
 from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
 from ledger.leaves import EVIDENCE
+from ledger.named_evidence import QUORUM_KIND, TYPE
 from ledger.service import Ledger
 from ledger.tables import anchors, evidence_in_log
 from storage.database import ReadTx, WriteTx
 
-TYPE = "mianjiao.evidence/v1"
-QUORUM_KIND = "quorum"
 MOST = 256  # digests in one leaf: 40 kB at most
 
 

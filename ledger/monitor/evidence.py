@@ -1,68 +1,93 @@
-"""Evidence that the log names by digest: whether it is served, and is what was named."""
+"""Evidence that the log names by digest: whether it is served, is what was named, and holds."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from kernel.canonical import NotCanonical, parse_record
 from kernel.errors import CodedError
-from ledger.checkpoints import SignedCheckpoint, parse_any_checkpoint
-from ledger.errors import LeafMalformed, QuorumNotMet, TileMissing
-from ledger.leaves import EVIDENCE, PublicLeaf, parse_leaf
+from ledger.anchor_checks import AnchorOutcome, AnchorState
+from ledger.checkpoints import SignedCheckpoint
+from ledger.demands import Demands
+from ledger.errors import QuorumNotMet, TileMissing
 from ledger.monitor.remote import RemoteLog
+from ledger.named_evidence import (
+    EvidenceDocument,
+    Named,
+    check_document,
+    named_in,
+    parse_document,
+)
 from ledger.policy import Policy, evaluate
 
 MOST = 1000  # the newest of one look: an old log names very many
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """What a leaf says of one piece of evidence."""
+class Placed:
+    """What an entry names, and where in the log that entry stands."""
 
-    kind: str
-    origin: str
-    size: int
-    digest: str
+    named: Named
+    index: int
+    entry: bytes
 
 
-def named_evidence(entries: Iterable[bytes]) -> Iterator[Named]:
-    """What the entries name. Logs of others have other entries: those name nothing."""
-    for entry in entries:
-        if b'"kind":"evidence.kept"' not in entry:
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Named, served, and not holding under what the monitor pins."""
+
+    placed: Placed
+    document: bytes
+    outcome: AnchorOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`missed`: not served, or not what was named, each with the reason. The rest is empty
+    without demands: `unchecked` is evidence of chains and authorities that they do not know."""
+
+    missed: tuple[str, ...] = ()
+    held: int = 0
+    unchecked: tuple[str, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+
+def placed_evidence(first: int, entries: Iterable[bytes]) -> Iterator[Placed]:
+    """What the entries name, the first of which stands at index `first`."""
+    for index, entry in enumerate(entries, first):
+        for named in named_in(entry):
+            yield Placed(named, index, entry)
+
+
+def judge(
+    remote: RemoteLog, policy: Policy, demands: Demands | None, placed: Sequence[Placed]
+) -> Judged:
+    """Fetch the newest of what is named and compare it. The checkpoint in it must be signed by
+    that log, where the policy knows the log; chain and stamp must hold, where `demands` know
+    them. `LogUnreachable`."""
+    missed: list[str] = []
+    unchecked: list[str] = []
+    refused: list[Refused] = []
+    held = 0
+    for one in placed[-MOST:]:
+        found = _fetched(remote, policy, one.named)
+        if isinstance(found, str):
+            missed.append(f"{one.named}: {found}")
             continue
-        try:
-            leaf = parse_leaf(entry)
-        except LeafMalformed:
+        data, document = found
+        outcome = None if demands is None else check_document(document, demands)
+        if outcome is None:
             continue
-        if not isinstance(leaf, PublicLeaf) or leaf.kind != EVIDENCE:
-            continue
-        items = leaf.body.get("evidence")
-        for item in items if isinstance(items, list) else ():
-            match item:
-                case {
-                    "kind": str(kind),
-                    "origin": str(origin),
-                    "size": int(size),
-                    "sha256": str(digest),
-                } if len(digest) == 64:
-                    yield Named(kind, origin, size, digest)
+        if outcome.state is AnchorState.FAILS:
+            refused.append(Refused(one, data, outcome))
+        elif outcome.state is AnchorState.HOLDS:
+            held += 1
+        else:
+            unchecked.append(str(one.named))
+    return Judged(tuple(missed), held, tuple(unchecked), tuple(refused))
 
 
-def missed(remote: RemoteLog, policy: Policy, named: Sequence[Named]) -> tuple[str, ...]:
-    """Of the newest: what is not served, or is not what was named, each with the reason.
-
-    The checkpoint in it must be signed by that log, where the policy knows the log.
-    `LogUnreachable`.
-    """
-    found = []
-    for one in named[-MOST:]:
-        reason = _wrong(remote, policy, one)
-        if reason is not None:
-            found.append(f"{one.kind} {one.size} {one.digest}: {reason}")
-    return tuple(found)
-
-
-def _wrong(remote: RemoteLog, policy: Policy, one: Named) -> str | None:
+def _fetched(remote: RemoteLog, policy: Policy, one: Named) -> tuple[bytes, EvidenceDocument] | str:
+    """The document, or why it is none."""
     try:
         data = remote.evidence(one.digest)
     except TileMissing:
@@ -70,17 +95,16 @@ def _wrong(remote: RemoteLog, policy: Policy, one: Named) -> str | None:
     if sha256(data).hexdigest() != one.digest:
         return "another digest"
     try:
-        fields = parse_record(data)
-        text = fields.get("checkpoint")
-        signed = parse_any_checkpoint(text.encode() if isinstance(text, str) else b"")
-    except (NotCanonical, CodedError):
+        document = parse_document(data)
+    except CodedError:
         return "unreadable"
-    head = signed.checkpoint
-    if (fields.get("kind"), head.origin, head.size) != (one.kind, one.origin, one.size):
+    if not document.is_about(one):
         return "about something else"
-    if any(log.key.name == head.origin for log in policy.logs) and not _signed(policy, signed):
+    signed = document.signed
+    known = any(log.key.name == signed.checkpoint.origin for log in policy.logs)
+    if known and not _signed(policy, signed):
         return "its checkpoint is not signed by the log"
-    return None
+    return data, document
 
 
 def _signed(policy: Policy, signed: SignedCheckpoint) -> bool:

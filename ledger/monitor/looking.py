@@ -7,23 +7,35 @@ from hashlib import sha256
 
 from kernel.errors import CodedError
 from ledger.checkpoints import Checkpoint, SignedCheckpoint, parse_any_checkpoint
-from ledger.errors import QuorumNotMet, TileCorrupt, TileMissing
+from ledger.demands import Demands
+from ledger.errors import (
+    CheckpointAfterEnd,
+    InclusionInvalid,
+    QuorumNotMet,
+    TileCorrupt,
+    TileMissing,
+)
 from ledger.growth import Tail, edge, grow
 from ledger.leaves import CLOSED, PublicLeaf, parse_leaf
 from ledger.merkle import (
     HASH_SIZE,
     TILE_HEIGHT,
     TILE_WIDTH,
+    NodeReader,
     TileTree,
     consistency_proof,
+    inclusion_proof,
+    leaf_hash,
     tree_root,
 )
 from ledger.monitor.errors import LogDamaged, LogRolledBack, LogSplit
-from ledger.monitor.evidence import Named, missed, named_evidence
+from ledger.monitor.evidence import Placed, Refused, judge, placed_evidence
 from ledger.monitor.remote import RemoteLog
 from ledger.monitor.state import MonitorState, Verified
 from ledger.notes import VerifierKey
 from ledger.policy import Policy, evaluate
+from ledger.proofs import LogProof
+from ledger.refused_evidence import RefusedEvidence
 from ledger.splitview import SplitView, split_view
 from ledger.tiles import TilePath, check_tile, parse_bundle, tile_width
 
@@ -40,6 +52,16 @@ class Successor:
 
 
 @dataclass(frozen=True, slots=True)
+class Pins:
+    """Named evidence of chains and authorities against the demands: how much holds, what they
+    know nobody for, what fails, with the reason and the file of the proof."""
+
+    held: int = 0
+    unchecked: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What one look found: the log as it stands, verified whole."""
 
@@ -50,10 +72,17 @@ class Look:
     grew_at: datetime
     evidence: int = 0  # digests of evidence that new entries name
     evidence_missed: tuple[str, ...] = ()  # those that are not served, or are something else
+    pins: "Pins | None" = None  # how chains and stamps stand to the demands; None: not asked
     successor: Successor | None = None  # the log has ended, and this one follows
 
 
-def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -> Look:
+def look(
+    remote: RemoteLog,
+    policy: Policy,
+    state: MonitorState,
+    at: datetime,
+    demands: Demands | None = None,
+) -> Look:
     """Fetch the checkpoint and all that is new under it; verify; remember. At `at`.
 
     Signatures of the policy's logs and witnesses, each new entry bundle against its tile,
@@ -61,7 +90,9 @@ def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -
     seen before. Raises what is wrong: `LogSplit` (with a proof in a file), `LogRolledBack`,
     `LogDamaged`, `SignatureInvalid`, `LogNotTrusted`; or `LogUnreachable`, `MonitorStateInvalid`.
     An unmet quorum is reported, not raised, and so is evidence that new entries name and that
-    is not served: the tree stands without it, so that it is reported once.
+    is not served: the tree stands without it, so that it is reported once. With
+    `demands` evidence of chains and stamps is verified too, and what fails is reported once,
+    with a proof in a file; a head behind the end that they pin raises `CheckpointAfterEnd`.
     Nothing wrong is ever remembered as verified.
     """
     known = state.load()
@@ -72,6 +103,9 @@ def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -
     met = _signed(policy, signed)
     old = known.tail if known else Tail(0)
     head = signed.checkpoint
+    if demands is not None:
+        _require_within(demands, signed, state)
+    none = None if demands is None else Pins()
     if known is not None and head.origin != known.signed.checkpoint.origin:
         raise LogDamaged(path="checkpoint", reason="another log's")
     if head.size < old.size:
@@ -84,15 +118,44 @@ def look(remote: RemoteLog, policy: Policy, state: MonitorState, at: datetime) -
         _check_served(remote, known.edge)
         state.save(Verified(signed, known.tail, known.edge, known.grew_at, known.closed))
         follows = _follows(known.closed, head)
-        return Look(head.origin, head.size, old.size, met, known.grew_at, successor=follows)
+        return Look(
+            head.origin, head.size, old.size, met, known.grew_at, pins=none, successor=follows
+        )
     if known is not None and known.closed is not None:
         raise LogDamaged(path="checkpoint", reason="it grew after the entry that closed it")
-    named: list[Named] = []
+    named: list[Placed] = []
     tail, blobs, last = _follow(remote, policy, signed, known, state, named)
-    lost = missed(remote, policy, named)
+    judged = judge(remote, policy, demands, named)
+    refused = tuple(_proved(remote, signed, state, one) for one in judged.refused)
+    pins = None if demands is None else Pins(judged.held, judged.unchecked, refused)
     successor = _follows(last, head)
     state.save(Verified(signed, tail, blobs, at, None if successor is None else last))
-    return Look(head.origin, head.size, old.size, met, at, len(named), lost, successor)
+    return Look(
+        head.origin, head.size, old.size, met, at, len(named), judged.missed, pins, successor
+    )
+
+
+def _require_within(demands: Demands, signed: SignedCheckpoint, state: MonitorState) -> None:
+    """The signed head is the proof, for whoever pins the same end: it is kept."""
+    try:
+        demands.require_within(signed.checkpoint)
+    except CheckpointAfterEnd:
+        state.write("after-end.checkpoint", signed.encode())
+        raise
+
+
+def _proved(remote: RemoteLog, signed: SignedCheckpoint, state: MonitorState, one: Refused) -> str:
+    """Why it is refused, and the file that proves that the log named it."""
+    size, index = signed.checkpoint.size, one.placed.index
+    try:
+        proof = LogProof(index, tuple(inclusion_proof(_node(remote, size), index, size)), signed)
+        proof.verify_leaf(leaf_hash(one.placed.entry))
+    except (TileCorrupt, TileMissing, InclusionInvalid) as error:
+        raise LogDamaged(path="tile", reason=error.code) from error
+    data = RefusedEvidence(one.document, one.placed.entry, proof).encode()
+    path = state.write(f"refused-evidence-{sha256(data).hexdigest()[:16]}.json", data)
+    why = one.outcome.error.code if one.outcome.error else one.outcome.state.value
+    return f"{one.placed.named}: {why}; proof: {path}"
 
 
 def _follows(entry: bytes | None, head: Checkpoint) -> Successor | None:
@@ -125,7 +188,7 @@ def _follow(
     signed: SignedCheckpoint,
     known: Verified | None,
     state: MonitorState,
-    named: list[Named],
+    named: list[Placed],
 ) -> tuple[Tail, Mapping[TilePath, bytes], bytes | None]:
     """Grow the verified tree by the log's own entries, comparing every tile on the way; its
     tail and edge, and the last entry. What evidence the entries name is added to `named`."""
@@ -138,7 +201,7 @@ def _follow(
         while tail.size < head.size:
             end = min(head.size, (tail.size // TILE_WIDTH) * TILE_WIDTH + BATCH)
             entries = _entries(remote, tail, end, head.size)
-            named += named_evidence(entries)
+            named += placed_evidence(tail.size, entries)
             # Cheap to ask: hardly any entry has the word in it.
             before = [last or b"", *entries[:-1]]
             if any(_WORD in one and _follows(one, head) for one in before):
@@ -213,15 +276,7 @@ def _accuse(
     if old.size == 0:
         return
 
-    def node(level: int, index: int) -> bytes:
-        tile, height = index >> (TILE_HEIGHT - level % TILE_HEIGHT), level % TILE_HEIGHT
-        path = TilePath(
-            level // TILE_HEIGHT, tile, tile_width(new.size, level // TILE_HEIGHT, tile)
-        )
-        hashes = check_tile(path, remote.get(path))
-        at = (index & ((TILE_WIDTH >> height) - 1)) << height
-        return TileTree(hashes[at * HASH_SIZE : (at + (1 << height)) * HASH_SIZE]).root
-
+    node = _node(remote, new.size)
     try:
         proof = split_view(
             smaller, larger, tree_root(node, old.size), consistency_proof(node, old.size, new.size)
@@ -230,6 +285,19 @@ def _accuse(
     except CodedError:
         return  # the tiles prove nothing: damage, which the caller reports
     raise _split(state, proof)
+
+
+def _node(remote: RemoteLog, size: int) -> NodeReader:
+    """Nodes of the tree of `size` entries, from the tiles as they are served: not verified."""
+
+    def node(level: int, index: int) -> bytes:
+        tile, height = index >> (TILE_HEIGHT - level % TILE_HEIGHT), level % TILE_HEIGHT
+        path = TilePath(level // TILE_HEIGHT, tile, tile_width(size, level // TILE_HEIGHT, tile))
+        hashes = check_tile(path, remote.get(path))
+        at = (index & ((TILE_WIDTH >> height) - 1)) << height
+        return TileTree(hashes[at * HASH_SIZE : (at + (1 << height)) * HASH_SIZE]).root
+
+    return node
 
 
 def _split(state: MonitorState, proof: SplitView) -> LogSplit:

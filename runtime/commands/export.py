@@ -40,6 +40,8 @@ def export(data: Path, case: str, output: Path) -> int:
         print(f"归档包 package   {target}")
         print(f"  {made.payload_files} 个文件 files，{made.payload_bytes} 字节 bytes")
         print(f"  检查点 checkpoint {store.ledger.origin} {made.tree_size}")
+        held, receipts = _with_evidence(target)
+        print(f"  外部证据 evidence   {held}/{receipts} 份凭证 receipts")
         _sequence(store)
         if not store.ledger.wait_for(made.entry_id, EVIDENCE_SECONDS):
             print("  归档凭证补全中，稍后可再取 / the receipt of the export is pending")
@@ -77,6 +79,15 @@ def _sequence(store: "Store") -> None:
         store.ledger.sequence(store.clock.now())
     except SequencerBusy:
         return
+
+
+def _with_evidence(package: Path) -> tuple[int, int]:
+    """How many receipts of the package have evidence from outside, and how many there are:
+    one that was made too early is made again."""
+    from ledger.receipts import parse_receipt
+
+    found = [parse_receipt(one.read_bytes()) for one in (package / "receipts").iterdir()]
+    return sum(bool(one.anchors) for one in found), len(found)
 
 
 class _Progress:

@@ -45,7 +45,7 @@ def verify(
     path: Path, policy: Path, file: Path | None, json: bool, demands: Path | None = None
 ) -> int:
     """Verify `path`; with `file`, also that it is one of the files that the record names;
-    with `demands`, a receipt's evidence from outside as well.
+    with `demands`, the evidence from outside as well: of a package that of every receipt.
 
     Prints the verdict (one JSON object with `json`) and returns the exit code.
     """
@@ -70,16 +70,14 @@ def _verdict(
     if is_folder:
         if not looks_like_package(path):
             raise _unknown()
-        _refuse_for_package(demands)
-        return _package_verdict(path, read_folder(path), policy, given)
+        return _package_verdict(path, read_folder(path), policy, demands, given)
     head = _head(path)
     if head == b"PK\x03\x04":
-        _refuse_for_package(demands)
         try:
             package = read_packed(path)
         except OSError:
             raise _unreadable("input", path) from None
-        return _package_verdict(path, package, policy, given)
+        return _package_verdict(path, package, policy, demands, given)
     if not head.startswith(b"{"):
         raise _unknown()
     return _receipt_verdict(_bytes(path, MAX_RECEIPT, "input"), policy, demands, given)
@@ -98,18 +96,20 @@ def _receipt_verdict(
     return verdict
 
 
-def _package_verdict(path: Path, package: Package, policy: Policy, given: Member | None) -> Verdict:
+def _package_verdict(
+    path: Path, package: Package, policy: Policy, demands: Demands | None, given: Member | None
+) -> Verdict:
     # Imported here: a receipt, the usual case, needs none of it.
     from archive.checks import check_package, verify_export_receipt
 
-    report = check_package(package.members, package.texts, policy)
+    report = check_package(package.members, package.texts, policy, demands)
     findings = [*package.findings, *report.findings]
     verdict = Verdict("valid", "package", report=report, policy_operator_only=policy.operator_only)
     beside = path.absolute().with_name(path.absolute().name + EXPORT_RECEIPT_SUFFIX)
     if beside.is_file():
         # Covers what no single record does: read-me, rendered documents, the list itself.
         data = _bytes(beside, MAX_RECEIPT, "input")
-        outcome = verify_export_receipt(data, policy, report)
+        outcome = verify_export_receipt(data, policy, report, demands)
         if isinstance(outcome, Finding):
             findings.append(outcome)
         else:
@@ -166,16 +166,6 @@ def _demands(path: Path) -> Demands:
         return parse_demands(data)
     except CodedError as error:
         raise _Unusable(error.code, error.message_zh(), error.message_en()) from error
-
-
-def _refuse_for_package(demands: Demands | None) -> None:
-    """Rather than look as if they had been met."""
-    if demands is not None:
-        raise _Unusable(
-            "demands_for_receipts",
-            "核验要求目前只用于存证凭证，不用于归档包",
-            "demands are for receipts; a package cannot be checked against them yet",
-        )
 
 
 def _member(path: Path) -> Member:

@@ -6,16 +6,27 @@ when it cannot disturb the terminal.
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TextIO
 
 from archive.findings import Finding
 from archive.rfc8493 import Member
-from kernel.canonical import JsonValue
-from kernel.clock import time_text
-from ledger.anchor_checks import AnchorOutcome, AnchorState
+from ledger.policy import CheckpointEvidence
 from ledger.receipts import Evidence
+from runtime.commands.evidence_output import (
+    anchored,
+    anchored_together,
+    clean,
+    evidence_json,
+    logged,
+    proved_by,
+    signed,
+    signed_json,
+    time_json,
+    unproved,
+    unsigned,
+)
 
 if TYPE_CHECKING:
     from archive.checks import PackageReport
@@ -59,47 +70,11 @@ def _json(verdict: Verdict) -> dict[str, object]:
         "zh": first.zh if first else None,
         "en": first.en if first else None,
         "failures": [item.as_json() for item in verdict.failures],
-        "evidence": _evidence(verdict.evidence) if verdict.evidence else None,
+        "evidence": evidence_json(verdict.evidence) if verdict.evidence else None,
         "package": _package(verdict) if verdict.report else None,
         "file": _file(verdict),
         "proved": [{"zh": zh, "en": en} for zh, en in _proved(verdict)],
         "not_proved": [{"zh": zh, "en": en} for zh, en in _not_proved(verdict)],
-    }
-
-
-def _evidence(evidence: Evidence) -> dict[str, object]:
-    record = evidence.record
-    return {
-        "origin": evidence.origin,
-        "index": evidence.index,
-        "size": evidence.size,
-        "root": base64.b64encode(evidence.root).decode(),
-        "trust": "operator-only" if evidence.operator_only else "quorum",
-        "post_quantum": evidence.checkpoint.post_quantum,
-        "log_keys": [key.text for key in evidence.checkpoint.log_keys],
-        "witnesses": [
-            {"name": name, "time": signature.time}
-            for name, signature in sorted(evidence.checkpoint.cosignatures.items())
-        ],
-        "unknown_signatures": evidence.checkpoint.unknown_signatures,
-        "anchors": [_anchor(one) for one in evidence.anchors],
-        "proved_by": None if evidence.proved_by is None else time_text(evidence.proved_by),
-        "kind": record.get("kind"),
-        "entity": record.get("entity"),
-        "at": record.get("at"),
-    }
-
-
-def _anchor(outcome: AnchorOutcome) -> dict[str, object]:
-    return {
-        "kind": outcome.kind,
-        "state": outcome.state.value,
-        "name": outcome.name,
-        "size": outcome.size,
-        "time": None if outcome.time is None else time_text(outcome.time),
-        "block": outcome.block,
-        "block_hash": None if outcome.block_hash is None else "0x" + outcome.block_hash.hex(),
-        "code": None if outcome.error is None else outcome.error.code,
     }
 
 
@@ -112,11 +87,23 @@ def _package(verdict: Verdict) -> dict[str, object]:
         "payload_bytes": report.payload_bytes,
         "tagmanifest_sha256": report.tagmanifest.sha256 if report.tagmanifest else None,
         "checkpoints": [
-            {"origin": origin, "size": size, "root": base64.b64encode(root).decode()}
-            for origin, size, root in report.checkpoints
+            {
+                "origin": one.head.origin,
+                "size": one.head.size,
+                "root": base64.b64encode(one.head.root).decode(),
+                **signed_json(one.evidence),
+            }
+            for one in report.checkpoints
         ],
+        "evidence": [
+            {"path": item.path, "record": item.record, **evidence_json(item.evidence)}
+            for item in report.receipts
+        ],
+        "proved_by": time_json(proved_by(_receipts(verdict))),
         "trust": "operator-only" if verdict.policy_operator_only else "quorum",
-        "export_receipt": _evidence(verdict.export_evidence) if verdict.export_evidence else None,
+        "export_receipt": evidence_json(verdict.export_evidence)
+        if verdict.export_evidence
+        else None,
     }
 
 
@@ -167,8 +154,8 @@ def _lines(verdict: Verdict) -> Iterator[str]:
 def _reasons(verdict: Verdict) -> Iterator[str]:
     for failure in verdict.failures[:_MAX_SHOWN]:
         where = f"{failure.path}: " if failure.path else ""
-        yield f"  ✗ {where}{_clean(failure.zh)}"
-        yield f"    {_clean(failure.en)} [{failure.code}]"
+        yield f"  ✗ {where}{clean(failure.zh)}"
+        yield f"    {clean(failure.en)} [{failure.code}]"
     more = len(verdict.failures) - _MAX_SHOWN
     if more > 0:
         yield f"  … 另有 {more} 处 / and {more} more (--json)"
@@ -182,13 +169,15 @@ def _pairs(pairs: list[tuple[str, str]]) -> Iterator[str]:
 
 def _proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
     if verdict.evidence is not None:
-        yield _logged(verdict.evidence)
-        yield from _witnessed(verdict.evidence)
-        yield from _anchored(verdict.evidence)
+        yield logged(verdict.evidence)
+        yield from signed([verdict.evidence.checkpoint])
+        yield from anchored(verdict.evidence)
     report = verdict.report
     if report is not None and verdict.outcome == "valid":
         count, files = len(report.receipts), report.payload_files
-        heads = "；".join(f"{_clean(origin)} · {size}" for origin, size, _ in report.checkpoints)
+        heads = "；".join(
+            f"{clean(one.head.origin)} · {one.head.size}" for one in report.checkpoints
+        )
         yield (
             f"{count} 份凭证全部成立，且针对同一检查点（{heads}）",
             f"all {count} receipts hold, against the same checkpoint ({heads})",
@@ -198,10 +187,14 @@ def _proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
             f"{files} payload files ({report.payload_bytes} bytes) match the manifests and what "
             "was logged; none is missing, none is extra",
         )
+        yield from signed(_checkpoints(verdict))
+        yield from anchored_together(_receipts(verdict))
     if verdict.export_evidence is not None and verdict.outcome == "valid":
+        by = time_json(verdict.export_evidence.proved_by)
         yield (
-            "整包（含文书与说明）与导出时的存证一致",
-            "the package as a whole, documents and read-me included, is the one that was exported",
+            "整包（含文书与说明）与导出时的存证一致" + (f"，最晚在 {by} 已存证" if by else ""),
+            "the package as a whole, documents and read-me included, is the one that was exported"
+            + (f", and was logged at {by} at the latest" if by else ""),
         )
     if verdict.file_found is not None and verdict.file_given is not None:
         receipt, position = verdict.file_found
@@ -214,65 +207,17 @@ def _proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
         )
 
 
-def _logged(evidence: Evidence) -> tuple[str, str]:
-    record = evidence.record
-    kind, at = _word(record, "kind"), _word(record, "at")
-    origin = _clean(evidence.origin)
-    return (
-        f"记录 {kind}（{at}）是日志 {origin} 的第 {evidence.index} 条（从 0 起）；"
-        f"签名的检查点有 {evidence.size} 条",
-        f"the record {kind} ({at}) is entry {evidence.index} (from 0) of the log {origin}, "
-        f"whose signed checkpoint has {evidence.size} entries",
-    )
+def _receipts(verdict: Verdict) -> Sequence[Evidence]:
+    """The evidence of the receipt, or of all receipts of the package."""
+    if verdict.report is not None:
+        return [item.evidence for item in verdict.report.receipts]
+    return [] if verdict.evidence is None else [verdict.evidence]
 
 
-def _witnessed(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    if evidence.checkpoint.post_quantum:
-        yield (
-            "日志另有抗量子签名（ML-DSA-44），亦成立",
-            "the log's post-quantum signature (ML-DSA-44) holds too",
-        )
-    names = sorted(evidence.checkpoint.cosignatures)
-    if names:
-        shown = ", ".join(_clean(name.encode("latin-1").decode("utf-8", "replace"))
-                          for name in names)  # fmt: skip
-        yield f"见证人已联署：{shown}", f"witnesses cosigned: {shown}"
-
-
-def _anchored(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for one in evidence.anchors:
-        if one.state is not AnchorState.HOLDS or one.time is None:
-            continue
-        name, at = _clean(one.name or ""), time_text(one.time)
-        if one.kind == "chain":
-            yield (
-                f"区块链 {name} 的区块 {one.block} 存有该日志 {one.size} 条时的树根"
-                f"（出块方所称时间 {at}）",
-                f"block {one.block} of the chain {name} holds the root of the log at {one.size} "
-                f"entries (at {at}, as its proposer said)",
-            )
-        else:
-            yield (
-                f"时间戳 {name}：{at} 之前已存证（日志 {one.size} 条时的检查点）",
-                f"time stamp {name}: logged before {at} (checkpoint of {one.size} entries)",
-            )
-
-
-def _unproved_anchors(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    for one in evidence.anchors:
-        zh, en = {"chain": ("链上证据", "evidence of a chain")}.get(
-            one.kind, ("时间戳", "a time stamp")
-        )
-        if one.error is not None:
-            yield (
-                f"{zh}不成立：{_clean(one.error.message_zh())}",
-                f"{en} does not hold: {_clean(one.error.message_en())} [{one.error.code}]",
-            )
-        elif one.state is AnchorState.UNCHECKED:
-            yield (
-                f"凭证附有{zh}，但不知应信任谁，未核验：可用 --demands 指定",
-                f"{en} is attached but was not checked: --demands says whom you trust",
-            )
+def _checkpoints(verdict: Verdict) -> Sequence[CheckpointEvidence]:
+    if verdict.report is not None:
+        return [one.evidence for one in verdict.report.checkpoints]
+    return [one.checkpoint for one in _receipts(verdict)]
 
 
 def _not_proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
@@ -282,8 +227,8 @@ def _not_proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
         "只说明“当时已存证”，不说明“现在仍有效”",
         '"logged then", not "valid now"',
     )
-    if verdict.evidence is not None:
-        yield from _unproved_anchors(verdict.evidence)
+    yield from unsigned(_checkpoints(verdict))
+    yield from unproved(_receipts(verdict), together=verdict.subject == "package")
     operator_only = verdict.policy_operator_only or (
         verdict.evidence is not None and verdict.evidence.operator_only
     )
@@ -303,12 +248,3 @@ def _not_proved(verdict: Verdict) -> Iterator[tuple[str, str]]:
             "no receipt of the export stands beside the package (<folder>.receipt.json): "
             "documents and read-me agree with the package's own lists only",
         )
-
-
-def _word(record: Mapping[str, JsonValue], key: str) -> str:
-    value = record.get(key)
-    return _clean(value) if isinstance(value, str) else "?"
-
-
-def _clean(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)

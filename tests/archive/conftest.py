@@ -4,7 +4,7 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +17,14 @@ from archive.assembly import Content, assemble
 from archive.bag import BagSummary
 from archive.case_form import FORMAT
 from archive.record_rules import license_text
-from kernel.canonical import canonical_bytes
+from kernel.canonical import JsonValue, canonical_bytes
 from kernel.clock import time_text
+from ledger.anchors import with_proof
 from ledger.checkpoints import Checkpoint, SignedCheckpoint, sign_checkpoint
 from ledger.keys import Ed25519Signer
 from ledger.leaves import blinded_leaf
 from ledger.merkle import inclusion_proof, leaf_hash, node_hash, tree_root
+from ledger.notes import NoteSigner
 from ledger.proofs import LogProof
 from ledger.receipts import build_receipt
 
@@ -63,6 +65,7 @@ class FakeLog:
 
     seed: bytes = b"\x07" * 32
     origin: str = ORIGIN
+    more_signers: tuple[NoteSigner, ...] = ()
     entries: list[tuple[str, bytes, bytes]] = field(default_factory=list)  # id, salt, canonical
 
     @property
@@ -71,7 +74,9 @@ class FakeLog:
 
     @property
     def policy(self) -> bytes:
-        return f"log {self.signer.key.text}\nquorum none\n".encode()
+        signers = [self.signer, *self.more_signers]
+        logs = "".join(f"log {one.key.text}\n" for one in signers)
+        return f"{logs}quorum none\n".encode()
 
     def add(self, kind: str, entity: str, body: dict[str, Any]) -> str:
         number = len(self.entries)
@@ -98,13 +103,23 @@ class FakeLog:
     def checkpoint(self) -> SignedCheckpoint:
         size = len(self.entries)
         head = Checkpoint(self.origin, size, tree_root(self._node, size))
-        return sign_checkpoint(head, [self.signer])
+        return sign_checkpoint(head, [self.signer, *self.more_signers])
 
-    def receipt(self, entry_id: str, checkpoint: SignedCheckpoint | None = None) -> bytes:
-        signed = checkpoint or self.checkpoint()
+    def receipt(
+        self,
+        entry_id: str,
+        checkpoint: SignedCheckpoint | None = None,
+        anchors: Sequence[tuple[Mapping[str, JsonValue], SignedCheckpoint]] = (),
+    ) -> bytes:
+        """`anchors`: each without its proof, and the checkpoint that it is about."""
         index, (_, salt, canonical) = self._entry(entry_id)
-        hashes = inclusion_proof(self._node, index, signed.checkpoint.size)
-        return build_receipt(canonical, salt, LogProof(index, tuple(hashes), signed))
+
+        def proof(signed: SignedCheckpoint) -> LogProof:
+            hashes = inclusion_proof(self._node, index, signed.checkpoint.size)
+            return LogProof(index, tuple(hashes), signed)
+
+        proved = [with_proof(fields, proof(about)) for fields, about in anchors]
+        return build_receipt(canonical, salt, proof(checkpoint or self.checkpoint()), proved)
 
 
 @dataclass
@@ -124,7 +139,7 @@ class FakePackage:
             case=self.case,
             payload={path: source(data) for path, data in self.payload.items()},
             texts=self.texts,
-            vkeys=[self.log.signer.key.text],
+            vkeys=[one.key.text for one in (self.log.signer, *self.log.more_signers)],
             at=START + timedelta(hours=1),
             software="Mianjiao test",
         )

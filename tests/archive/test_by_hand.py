@@ -3,33 +3,43 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ledger.keys import MLDSA44Cosigner
+from tests.archive.conftest import ORIGIN
+from tests.archive.evidenced import Evidenced, make_evidenced
+
 LEASE = "data/materials/0001/0001.pdf"
 
 
-def commands(root: Path, *steps: int) -> str:
-    """The commands of README.txt, those after `$`; all steps or some."""
+Step = int | str  # "5A", "5B": to be chosen
+
+
+def commands(root: Path, *steps: Step) -> str:
+    """The commands of README.txt, those after `$`; of some steps, or of all but 5A and 5B."""
     text = (root / "README.txt").read_text(encoding="utf-8").split("\n#BEGIN check.py\n")[0]
-    parts = re.split(r"^Step (\d):?.*$", text, flags=re.MULTILINE)
+    parts = re.split(r"^Step (\d[AB]?)[: ].*$", text, flags=re.MULTILINE)
     chosen = []
     for number, body in zip(parts[1::2], parts[2::2], strict=True):
-        if not steps or int(number) in steps:
+        if number in map(str, steps) or (not steps and number.isdigit()):
             chosen += re.findall(r"^    \$ (.*)$", body, flags=re.MULTILINE)
     return "\n".join(chosen)
 
 
 def follow(
-    root: Path, vkey: str, receipt: str, *steps: int, file: str = LEASE
-) -> subprocess.CompletedProcess[str]:
+    root: Path, vkey: str, receipt: str, *steps: Step, file: str = LEASE, pq_vkey: str = "",
+    with_package: bool = False,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """Run the commands as a person would, stopping at the first that fails.
 
     A folder of links to the named tools is the whole PATH: nothing else is at hand.
+    `with_package`: Python has `cryptography` of a version that knows ML-DSA-44.
     """
-    tools = root.parent / "tools"
+    tools = root.parent / ("tools-and-package" if with_package else "tools")
     if not tools.exists():
         tools.mkdir()
         python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else None
@@ -37,10 +47,14 @@ def follow(
             found = shutil.which(tool)
             assert found, f"{tool} is needed for this test"
             (tools / tool).symlink_to(found)
-        import sys
-
-        (tools / "python3").symlink_to(python or sys.executable)
+        if with_package or python is None:
+            # By a script: a link would not find the packages that are beside it.
+            (tools / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+            (tools / "python3").chmod(0o755)
+        else:
+            (tools / "python3").symlink_to(python)
     script = f"set -euo pipefail\nVKEY='{vkey}'\nRECEIPT='{receipt}'\nFILE='{file}'\n"
+    script += f"PQVKEY='{pq_vkey}'\n"
     script += "" if 1 in steps or not steps else "WORK=$(mktemp -d)\n"
     return subprocess.run(
         [shutil.which("bash") or "/bin/bash", "-c", script + commands(root, *steps)],
@@ -141,3 +155,67 @@ def test_another_key_is_refused_by_name(folder: Path, package: Any, lease: str) 
     done = follow(folder, stranger.signer.key.text, lease)
     assert done.returncode != 0  # its key id signed nothing here
     assert "NOT VALID: signature line" in done.stderr
+
+
+# --- The post-quantum signature ---
+
+
+@pytest.fixture(scope="module")
+def evidenced_once(tmp_path_factory: pytest.TempPathFactory) -> Evidenced:
+    return make_evidenced(tmp_path_factory.mktemp("evidenced") / "authority")
+
+
+@pytest.fixture
+def evidenced(evidenced_once: Evidenced, tmp_path: Path) -> tuple[Path, str, str, str]:
+    """A package whose log signs with both keys: folder, its two keys, a receipt."""
+    made = evidenced_once.package
+    made.write(tmp_path / "package")
+    first, second = (one.key.text for one in (made.log.signer, *made.log.more_signers))
+    return tmp_path / "package", first, second, made.case["receipts"][3]["path"]
+
+
+def openssl_knows() -> bool:
+    """Whether the openssl at hand is 3.5 or newer: the form for it is tested only then."""
+    told = subprocess.run(["openssl", "version"], capture_output=True, text=True, check=False)
+    found = re.match(r"OpenSSL (\d+)\.(\d+)", told.stdout)
+    return found is not None and (int(found[1]), int(found[2])) >= (3, 5)
+
+
+# An openssl that is older cannot do it: then 5A is not tested.
+WAYS = ["5B", "5A"] if openssl_knows() else ["5B"]
+
+
+@pytest.mark.parametrize("step", WAYS)
+def test_the_post_quantum_signature_is_verified_by_hand(
+    evidenced: tuple[Path, str, str, str], step: str
+) -> None:
+    folder, vkey, pq_vkey, receipt = evidenced
+    said = {"5A": "Signature Verified Successfully", "5B": "ML-DSA-44 verified"}[step]
+    done = follow(folder, vkey, receipt, 2, 3, step, pq_vkey=pq_vkey, with_package=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert said in done.stdout
+    for key in (vkey, pq_vkey):
+        assert key in (folder / "README.txt").read_text(encoding="utf-8")
+    # The same log, another tree: the path fits 16 leaves too, the signature does not.
+    path = folder / receipt
+    path.write_bytes(path.read_bytes().replace(b"2026\\n15\\n", b"2026\\n16\\n"))
+    done = follow(folder, vkey, receipt, 2, 3, pq_vkey=pq_vkey)
+    assert done.returncode == 0, done.stderr
+    done = follow(folder, vkey, receipt, 2, 3, step, pq_vkey=pq_vkey, with_package=True)
+    assert done.returncode != 0
+    assert said not in done.stdout
+
+
+def test_without_the_key_there_is_nothing_to_verify_and_another_key_is_refused(
+    evidenced: tuple[Path, str, str, str],
+) -> None:
+    folder, vkey, pq_vkey, receipt = evidenced
+    assert follow(folder, vkey, receipt).returncode == 0  # all steps but that one
+    done = follow(folder, vkey, receipt, 2, 3, "5B", with_package=True)
+    assert done.returncode != 0
+    assert "pq.der" in done.stderr
+    stranger = MLDSA44Cosigner(ORIGIN, b"\x09" * 32).key.text
+    for wrong in (stranger, vkey, pq_vkey[:-8] + "AAAAAAA="):
+        done = follow(folder, vkey, receipt, 2, 3, pq_vkey=wrong)
+        assert done.returncode != 0
+        assert "NOT VALID" in done.stderr

@@ -1,12 +1,11 @@
-"""A package of version 1, written once and kept: new software must go on accepting it.
+"""Packages of version 1, written once and kept: new software must go on accepting them.
 
-To make the file anew after a deliberate change of what is written (never of what is
-accepted): `python tests/archive/test_golden_package.py`.
+One without evidence from outside, and one with all there is. To make the second anew after
+a deliberate change of what is written (never of what is accepted):
+`python -m tests.archive.test_golden_package`.
 """
 
 import hashlib
-import shutil
-import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,11 +15,16 @@ from archive.checks import check_package
 from archive.reading import file_blocks, read_folder, read_packed
 from archive.stored_zip import ZipMember, zip_blocks
 from kernel.clock import parse_time
+from ledger.anchor_checks import AnchorState
+from ledger.demands import parse_demands
 from ledger.policy import parse_policy
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "archive"
 PACKED = VECTORS / "package-v1.zip"
 POLICY = VECTORS / "package-v1.policy"
+EVIDENCED, EVIDENCED_POLICY, EVIDENCED_DEMANDS = (
+    VECTORS / f"package-v1-evidence.{ending}" for ending in ("zip", "policy", "demands.toml")
+)
 
 
 def test_the_kept_package_is_still_accepted() -> None:
@@ -42,8 +46,26 @@ def test_the_kept_package_is_still_accepted_when_another_program_unpacked_it(
 
 def test_the_kept_package_is_the_one_that_was_kept() -> None:
     # A changed vector proves nothing: its digest stands here.
-    digest = hashlib.sha256(PACKED.read_bytes()).hexdigest()
-    assert digest == "525e4859ecccb2314d396c3c4a2db20377578361f67c80bf1d3f493c8ce423b3"
+    digests = [hashlib.sha256(one.read_bytes()).hexdigest() for one in (PACKED, EVIDENCED)]
+    assert digests == [
+        "525e4859ecccb2314d396c3c4a2db20377578361f67c80bf1d3f493c8ce423b3",
+        "83ea58c07073c962f9af60213056916bfdc06d21db2cbaeb403bfc794984964e",
+    ]
+
+
+def test_the_kept_evidence_still_meets_the_kept_demands() -> None:
+    package = read_packed(EVIDENCED)
+    policy = parse_policy(EVIDENCED_POLICY.read_bytes())
+    demands = parse_demands(EVIDENCED_DEMANDS.read_bytes())
+    report = check_package(package.members, package.texts, policy, demands)
+    assert [*package.findings, *report.findings] == []
+    (checkpoint,) = report.checkpoints
+    assert checkpoint.evidence.post_quantum
+    assert set(checkpoint.evidence.cosignatures) == {"w"}
+    for item in report.receipts:
+        held = [(one.name, one.state) for one in item.evidence.anchors]
+        assert held == [("city chain", AnchorState.HOLDS), ("authority", AnchorState.HOLDS)]
+        assert item.evidence.anchors[1].renewals == 1
 
 
 def test_the_same_case_is_described_as_it_was(package: Any, tmp_path: Path) -> None:
@@ -54,8 +76,8 @@ def test_the_same_case_is_described_as_it_was(package: Any, tmp_path: Path) -> N
             assert (tmp_path / "package" / name).read_bytes() == kept, name
 
 
-def generate(made: Any, folder: Path) -> None:
-    """Write the vector from the made-up case of `conftest.py`, whose keys are fixed."""
+def pack(made: Any, folder: Path) -> bytes:
+    """The package, written into `folder` and packed."""
     made.write(folder / "package")
     members = []
     for path in sorted(item for item in (folder / "package").rglob("*") if item.is_file()):
@@ -63,19 +85,18 @@ def generate(made: Any, folder: Path) -> None:
         name = path.relative_to(folder).as_posix()
         members.append(ZipMember(name, len(data), zlib.crc32(data)))
     at = parse_time("2026-11-24T05:20:21.123Z")
-    blocks = zip_blocks(members, at, lambda item: file_blocks(folder / item.name))
-    VECTORS.mkdir(parents=True, exist_ok=True)
-    PACKED.write_bytes(b"".join(blocks))
-    POLICY.write_bytes(made.log.policy)
+    return b"".join(zip_blocks(members, at, lambda item: file_blocks(folder / item.name)))
 
 
 if __name__ == "__main__":
     import tempfile
 
-    sys.path.insert(0, str(Path(__file__).parent))
-    from conftest import make_package
+    from tests.archive.evidenced import make_evidenced
 
-    work = Path(tempfile.mkdtemp())
-    generate(make_package(), work)
-    shutil.rmtree(work)
-    print(hashlib.sha256(PACKED.read_bytes()).hexdigest())
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        evidenced = make_evidenced(work / "authority")
+        EVIDENCED.write_bytes(pack(evidenced.package, work))
+    EVIDENCED_POLICY.write_bytes(evidenced.policy)
+    EVIDENCED_DEMANDS.write_bytes(evidenced.demands)
+    print(hashlib.sha256(EVIDENCED.read_bytes()).hexdigest())

@@ -19,10 +19,12 @@ from kernel.clock import parse_time
 from runtime.commands.verify import verify
 
 
-def run(path: Path, policy: Path, file: Path | None = None) -> tuple[int, dict[str, Any]]:
+def run(
+    path: Path, policy: Path, file: Path | None = None, demands: Path | None = None
+) -> tuple[int, dict[str, Any]]:
     out = io.StringIO()
     with redirect_stdout(out):
-        code = verify(path, policy, file, True)
+        code = verify(path, policy, file, True, demands)
     lines = out.getvalue().splitlines()
     assert len(lines) == 1, "exactly one JSON object"
     return code, json.loads(lines[0])
@@ -55,7 +57,7 @@ def test_a_good_receipt_is_valid_and_says_what_it_does_not_prove(
     assert (code, answer["outcome"], answer["subject"]) == (0, "valid", "receipt")
     assert answer["evidence"]["trust"] == "operator-only"
     assert answer["evidence"]["kind"] == "material.registered"
-    assert len(answer["not_proved"]) == 3
+    assert len(answer["not_proved"]) == 4
     assert verify(receipt, policy, None, False) == 0
     text = capsys.readouterr().out
     assert text.index("有效") < text.index("VALID")
@@ -231,7 +233,7 @@ def test_the_receipt_of_the_export_covers_the_whole_package(
     code, answer = run(folder, policy)
     assert code == 0
     assert answer["package"]["export_receipt"]["kind"] == "case.exported"
-    assert len(answer["not_proved"]) == 2
+    assert len(answer["not_proved"]) == 3
     # The same receipt proves it without the package check too.
     code, _ = run(beside, policy, folder / "tagmanifest-sha256.txt")
     assert code == 0

@@ -8,7 +8,7 @@ by itself.
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -148,10 +148,15 @@ def demands(outside: Outside, data: Path, receipt: Path, target: Path) -> Path:
     """What a court demands: the chain's own word for the block, and the authority's root."""
     anchors = json.loads(receipt.read_text())["anchors"]
     (header,) = (one["header"] for one in anchors if one["type"] == "mianjiao.chain/v1")
-    number = parse_header(base64.b64decode(header)).number
-    block = outside.chain.rpc("eth_getBlockByNumber", hex(number), False)["hash"]
+    return pins(outside, data, [parse_header(base64.b64decode(header)).number], target)
+
+
+def pins(outside: Outside, data: Path, numbers: Iterable[int], target: Path) -> Path:
+    """A file of demands that pins these blocks, as the chain has them, and the authority."""
+    asked = (outside.chain.rpc("eth_getBlockByNumber", hex(one), False) for one in numbers)
+    blocks = ", ".join(f'"{block["hash"]}"' for block in asked)
     text = mianjiao("anchor", "demands", "--data", data, "--config", outside.config).stdout
-    text = text.replace('# blocks = ["0x…"]', f'blocks = ["{block}"]')
+    text = text.replace('# blocks = ["0x…"]', f"blocks = [{blocks}]")
     roots = outside.authority.roots.decode()
     target.write_text(f'{text}\n[[stamp]]\nname = "stamps"\nroots = """{roots}"""\n')
     return target
@@ -165,8 +170,14 @@ def test_all_are_down_for_the_whole_job_and_everything_completes_when_they_retur
     monkeypatch.setenv("MIANJIAO_CONFIG", str(outside.config))
     with ExitStack() as stack:
         url = stack.enter_context(running_server(data)).url
+        # What is pending below is then of this job, however slowly the server started.
+        until(
+            lambda: all(one["pending_since"] is None for one in states(url).values()),
+            BACK,
+            "the log's first entry has its evidence",
+        )
+        caught_up_at = datetime.now(UTC)
         outside.go_down()
-        down_at = datetime.now(UTC)
         stage = Stage(
             clients(url, identities, lambda _: None),
             Papers(tmp_path / "papers"),
@@ -179,7 +190,8 @@ def test_all_are_down_for_the_whole_job_and_everything_completes_when_they_retur
         assert set(pending) == {"chain", "stamps", "quorum"}
         for one in pending.values():
             assert one["final"] < one["size"]
-            assert datetime.fromisoformat(one["pending_since"]) > down_at - timedelta(seconds=10)
+            since = datetime.fromisoformat(one["pending_since"])
+            assert since > caught_up_at - timedelta(seconds=5)
         old = {}
         for thing in (item, verification):
             address, caller = stage.kept.receipts[thing]
@@ -216,15 +228,21 @@ def test_all_are_down_for_the_whole_job_and_everything_completes_when_they_retur
                 assert kinds == {"chain": "holds", "stamp": "holds"}
                 assert told["trust"] == "quorum"
                 assert len(told["witnesses"]) == 4
-        # The log names what came, and a monitor finds it.
+        # The log names what came, and a monitor finds it, and that it holds.
         watched = ("monitor", f"{url}/log/2026", "--policy", outside.policy)
 
         def named() -> bool:
             state = tmp_path / f"monitor-{time.monotonic_ns()}"
-            done = mianjiao(*watched, "--state", state, "--json", expect=None)
-            facts = json.loads(done.stdout)
+            newest = int(outside.chain.rpc("eth_blockNumber"), 16)
+            known = pins(outside, data, range(1, newest + 1), tmp_path / "pins.toml")
+            told = ("--state", state, "--demands", known, "--json")
+            facts = json.loads(mianjiao(*watched, *told, expect=None).stdout)
             assert facts["evidence_missed"] == []
-            return int(facts["evidence"]) >= 3
+            held, unchecked = facts["evidence_pins"]["held"], facts["evidence_pins"]["unchecked"]
+            assert unchecked == []
+            # A block that came after the question is not pinned: ask again.
+            again = facts["evidence_pins"]["refused"] != []
+            return int(facts["evidence"]) >= 3 and held >= 2 and not again
 
-        until(named, 30, "a leaf names chain, stamp and quorum")
+        until(named, 60, "a leaf names chain, stamp and quorum, and they hold")
     assert mianjiao("fsck", "--data", data).returncode == 0
