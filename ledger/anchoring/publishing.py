@@ -24,7 +24,7 @@ from storage.database import ReadTx, WriteTx
 
 TYPE = "mianjiao.evidence/v1"
 QUORUM_KIND = "quorum"
-MOST = 256  # digests in one leaf: 40 kB at most
+MOST = 128  # digests in one leaf: 50 kB at most, under the longest origin
 
 
 @dataclass(frozen=True, slots=True)
