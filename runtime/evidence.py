@@ -20,7 +20,8 @@ from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import QuorumNotMet
 from ledger.outside import Memory
 from ledger.service import Ledger
-from ledger.witness.cosigning import Cosigning, WitnessState
+from ledger.witness.asking import WitnessState
+from ledger.witness.cosigning import Cosigning
 from runtime.errors import SettingInvalid
 from runtime.metrics import Metrics
 from runtime.setting_rules import own_rule
@@ -73,7 +74,7 @@ class Evidence:
         self._threads: dict[str, EvidenceThread] = {}
         self._told_of_witnesses = False
         if ledger.cosigning is not None:
-            ledger.cosigning.observe = metrics.witness_asked
+            ledger.cosigning.witnesses.observe = metrics.witness_asked
 
     def start(self) -> None:
         """`SettingInvalid` for what cannot be used; nothing outside is asked here."""
