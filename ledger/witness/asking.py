@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +11,13 @@ from typing import TypeAlias
 from kernel.clock import Clock
 from kernel.errors import CodedError
 from ledger.checkpoints import SignedCheckpoint
+from ledger.errors import DatabaseOlderThanLog, LogDiverged
 from ledger.merkle import consistency_proof
 from ledger.notes import Note, Signature, VerifierKey
 from ledger.policy import Policy
 from ledger.reader import LogReader
 from ledger.witness.client import TRIES, WitnessClient
-from ledger.witness.errors import WitnessUnavailable
+from ledger.witness.errors import WitnessAhead, WitnessSawAnother, WitnessUnavailable
 
 FIRST_PAUSE = 1.0  # seconds in which a witness that failed is left alone; doubled each time
 LONGEST_PAUSE = 60.0
@@ -153,6 +154,17 @@ class Witnesses:
         if isinstance(outcome, WitnessUnavailable):
             one.pause = min(LONGEST_PAUSE, one.pause * 2 or FIRST_PAUSE)
             one.not_before = time.monotonic() + one.pause
+
+
+def require_uncontradicted(signed: SignedCheckpoint, failures: Iterable[CodedError]) -> None:
+    """`DatabaseOlderThanLog` and `LogDiverged` if a witness gave no cosignature because it saw
+    a larger tree than this, or another one."""
+    for error in failures:
+        if isinstance(error, WitnessAhead):
+            seen = error.details["size"]
+            raise DatabaseOlderThanLog(database=signed.checkpoint.size, published=seen)
+        if isinstance(error, WitnessSawAnother):
+            raise LogDiverged(reason="a witness has cosigned another tree")
 
 
 def _unobserved(name: str, code: str | None) -> None:

@@ -10,12 +10,11 @@ from typing import TypeAlias
 from kernel.clock import Clock
 from kernel.errors import CodedError
 from ledger.checkpoints import SignedCheckpoint
-from ledger.errors import DatabaseOlderThanLog, LogDiverged, LogMissing, QuorumNotMet
+from ledger.errors import LogMissing, QuorumNotMet
 from ledger.notes import VerifierKey
 from ledger.policy import Policy, TrustedLog, evaluate
 from ledger.reader import LogReader
-from ledger.witness.asking import Witnesses, WitnessState
-from ledger.witness.errors import WitnessAhead, WitnessSawAnother
+from ledger.witness.asking import Witnesses, WitnessState, require_uncontradicted
 
 _LOOK = 0.5  # seconds between looks for a new checkpoint, and for witnesses to ask again
 
@@ -117,12 +116,7 @@ class Cosigning:
         if signed is None:
             return True  # nothing was ever offered to them
         done = self.round(signed, everyone=True)
-        for error in done.failures.values():
-            if isinstance(error, WitnessAhead):
-                seen = error.details["size"]
-                raise DatabaseOlderThanLog(database=signed.checkpoint.size, published=seen)
-            if isinstance(error, WitnessSawAnother):
-                raise LogDiverged(reason="a witness has cosigned another tree")
+        require_uncontradicted(signed, done.failures.values())
         return len(done.failures) < len(self.witnesses)
 
     def round(self, signed: SignedCheckpoint, *, everyone: bool = False) -> Round:
