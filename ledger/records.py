@@ -103,9 +103,14 @@ class Records:
     def history(self, tx: ReadTx, entity: str) -> list[OpenedRecord]:
         """All records of an entity, oldest first. `EntryUnknown` if there is none,
         `HistoryCut` if the log has a stop that they do not tell of."""
-        records = self._opened(tx, _HISTORY, {"entity": entity})
+        records = self.remaining(tx, entity)
         self._stops.require_whole(entity, (record.kind for record in records))
         return records
+
+    def remaining(self, tx: ReadTx, entity: str) -> list[OpenedRecord]:
+        """`history`, or what is left of it. Only for ending the entity for good: whatever the
+        lost stop said, that takes nothing back."""
+        return self._opened(tx, _HISTORY, {"entity": entity})
 
     def only_stop(self, tx: ReadTx, entity: str) -> OpenedRecord:
         """`latest` of an entity that can be stopped once, and then stays so; `HistoryCut`."""

@@ -35,11 +35,14 @@ KIND_OF: Mapping[Event, str] = {
 }
 
 
-def read_facts(tx: ReadTx, records: Records, license_id: str) -> LicenseFacts:
+def read_facts(
+    tx: ReadTx, records: Records, license_id: str, *, to_end: bool = False
+) -> LicenseFacts:
     """Open every record of a licence. Raises `LicenseUnknown`, what `Records` raises for
-    records that do not open, and `LicenseRecordMismatch` for ones that tell no licence."""
+    records that do not open, and `LicenseRecordMismatch` for ones that tell no licence.
+    `to_end`: of what a restore left of them, to end the licence and for nothing else."""
     view = read_view(tx, license_id)
-    history = records.history(tx, license_id)
+    history = (records.remaining if to_end else records.history)(tx, license_id)
     main = history[0] if len(history) == 1 else _issuing(history)
     happened = tuple(_happened(record) for record in history if record.kind != DRAFTED)
     _check_course(license_id, history, happened)

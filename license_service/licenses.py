@@ -30,7 +30,7 @@ from license_service.issuing import (
     succeed,
 )
 from license_service.kinds import Kinds
-from license_service.lifecycle import LIFECYCLE, SUPERSEDING, Event, Status, StatusAt
+from license_service.lifecycle import FINAL, LIFECYCLE, SUPERSEDING, Event, Status, StatusAt
 from license_service.model import DraftLicense, LicenseFacts, LicenseView, Successor
 from license_service.rows import (
     add_event,
@@ -96,13 +96,15 @@ class Licenses:
     ) -> LicenseView:
         """Let an event happen that needs no new version; see `supersede` for the others.
 
+        What ends a licence for good may also happen to one of whose records a restore lost some.
+
         `effective_at` is when it takes effect: now, or earlier but not before
         the event that precedes it. `reason` is a stable word. Raises
         `IllegalLicenseTransition`, `NotIssuingAuthority`, `LicenseRecordMismatch`.
         """
         if event in SUPERSEDING:
             raise SuccessorNeeded()
-        facts = self._changeable(tx, principal, license_id)
+        facts = self._changeable(tx, principal, license_id, to_end=event in FINAL)
         after = LIFECYCLE.apply(facts.status, event)
         when = _effective(at, effective_at, facts)
         if event is Event.ISSUE:
@@ -286,10 +288,12 @@ class Licenses:
                 break
         raise LicenseIdentifierTaken()
 
-    def _changeable(self, tx: WriteTx, principal: Principal, license_id: str) -> LicenseFacts:
+    def _changeable(
+        self, tx: WriteTx, principal: Principal, license_id: str, *, to_end: bool = False
+    ) -> LicenseFacts:
         """The licence, if this principal may change it and its rows agree with its records."""
         body = _issuing_body(principal)
-        facts = self.facts(tx, license_id)
+        facts = read_facts(tx, self._records, license_id, to_end=to_end)
         if facts.issuer != body:
             raise NotIssuingAuthority()
         if facts.disagreements:

@@ -48,6 +48,9 @@ TAINTING = frozenset({Event.RESCIND, Event.ANNUL})
 # These end a version because a new one takes its place.
 SUPERSEDING = frozenset({Event.CHANGE, Event.RENEW, Event.REISSUE})
 
+# These end a licence for good, whatever was its status: nothing leads back.
+FINAL = frozenset({Event.WITHDRAW, Event.RESCIND, Event.REVOKE, Event.DEREGISTER, Event.ANNUL})
+
 _LIVE = (Status.VALID, Status.SUSPENDED)
 # A licence that was replaced or has ended lawfully can still prove to be unlawful.
 _LAWFUL = (*_LIVE, Status.SUPERSEDED, Status.WITHDRAWN, Status.REVOKED, Status.DEREGISTERED)

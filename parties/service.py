@@ -4,6 +4,7 @@ Times and ids of a capacity stand in its records; its row is for queries and is
 compared with them before it is believed.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import and_, bindparam, insert, or_, select, update
@@ -106,12 +107,13 @@ class Parties(Register):
     def end_capacity(
         self, tx: WriteTx, at: datetime, capacity_id: str, reason: EndReason | str
     ) -> None:
-        """End a capacity now, for good. Ending twice is `CapacityEnded`."""
+        """End a capacity now, for good. Ending twice is `CapacityEnded`; one whose end was
+        lost in a restore can be ended again."""
         try:
             why = EndReason(reason)
         except ValueError:
             raise CapacityInvalid(reason="unknown_reason") from None
-        if self.capacity(tx, capacity_id).ended_at is not None:
+        if self._capacity(tx, capacity_id, self._records.remaining).ended_at is not None:
             raise CapacityEnded()
         self._journal.record(
             tx,
@@ -158,10 +160,18 @@ class Parties(Register):
 
     def capacity(self, tx: ReadTx, capacity_id: str) -> CapacityFacts:
         """One capacity from its records, compared with its row."""
+        return self._capacity(tx, capacity_id, self._records.history)
+
+    def _capacity(
+        self,
+        tx: ReadTx,
+        capacity_id: str,
+        records: Callable[[ReadTx, str], list[OpenedRecord]],
+    ) -> CapacityFacts:
         row = _CAPACITY.one(tx, {"capacity": capacity_id})
         if row is None:
             raise CapacityUnknown()
-        facts = _facts(self._records.history(tx, capacity_id))
+        facts = _facts(records(tx, capacity_id))
         stated = (
             row["holder"],
             row["person"],

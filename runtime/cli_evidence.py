@@ -68,6 +68,25 @@ def print_demands(*, data: Data, config: Config = None) -> int:
     return run(data, config)
 
 
+@anchor_app.command
+def appointment(
+    shard: Annotated[
+        str | None, Parameter(help="分片，如 2027；默认当前 / Shard; the present one if not said.")
+    ] = None,
+    /,
+    *,
+    data: Data,
+    config: Config = None,
+) -> int:
+    """打印供管理员（冷钥）签发的任命 / Print the call by which the registrar appoints the key.
+
+    Each shard is a log of its own to the contract: once a year, before the shard begins.
+    """
+    from runtime.commands.anchor import print_appointment
+
+    return print_appointment(data, shard, config)
+
+
 @witness_app.command(name="keygen")
 def witness_keygen(
     *,

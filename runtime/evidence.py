@@ -21,7 +21,8 @@ from ledger.errors import QuorumNotMet
 from ledger.named_evidence import QUORUM_KIND
 from ledger.outside import Memory
 from ledger.service import Ledger
-from ledger.witness.cosigning import Cosigning, WitnessState
+from ledger.witness.asking import WitnessState
+from ledger.witness.cosigning import Cosigning
 from runtime.errors import SettingInvalid
 from runtime.metrics import Metrics
 from runtime.setting_rules import own_rule
@@ -72,8 +73,9 @@ class Evidence:
         self._authorities = _authorities(settings)
         self._sources = sources(settings, self._authorities)
         self._threads: dict[str, EvidenceThread] = {}
+        self._told_of_witnesses = False
         if ledger.cosigning is not None:
-            ledger.cosigning.observe = metrics.witness_asked
+            ledger.cosigning.witnesses.observe = metrics.witness_asked
 
     def start(self) -> None:
         """`SettingInvalid` for what cannot be used; nothing outside is asked here."""
@@ -151,11 +153,14 @@ class Evidence:
             since = state.pending_since
             pending = 0.0 if since is None else since.timestamp()
             metrics.evidence_pending.labels(state.name).set(pending)
-        asks = self._ledger.leading
+        asks, asked = self._ledger.leading, self._told_of_witnesses
+        self._told_of_witnesses = asks
         for witness in self.witnesses():
+            # Not a number while nothing is known: neither up nor down. Whoever no longer asks
+            # says so once: processes share the number, and the newest counts.
             known = witness.reachable if asks else None
-            # Not a number while another process asks: neither up nor down.
-            metrics.witness_up.labels(witness.name).set(math.nan if known is None else known)
+            if asks or asked:
+                metrics.witness_up.labels(witness.name).set(math.nan if known is None else known)
             if witness.succeeded_at is not None:
                 at = witness.succeeded_at.timestamp()
                 metrics.witness_success.labels(witness.name).set(at)

@@ -199,8 +199,8 @@ class Metrics:
         )
         self.witness_up = gauge(
             "witness_up",
-            "见证最近一次是否联署（1 或 0）；由其他进程询问时为 NaN",
-            "whether a witness cosigned when last asked (1 or 0); NaN where another process asks",
+            "见证最近一次是否联署（1 或 0）；未询问时为 NaN，由其他进程询问时无此项",
+            "whether a witness cosigned when last asked (1 or 0); NaN: not asked; only of who asks",
             "witness",
         )
         self.witness_success = gauge(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from ledger.witness.cosigning import WitnessState
+from ledger.witness.asking import WitnessState
 from parties.http import Access, Monitoring
 from runtime.errors import NotReady
 from runtime.evidence import EvidenceState

@@ -234,6 +234,7 @@ class Watch:
 
     def _tell_of_evidence(self) -> None:
         """Evidence is no part of readiness: what goes wrong here is asked again."""
+        self._asked = LOG  # the store of tiles may have to be asked
         try:
             self._evidence()
         except Exception as error:  # noqa: BLE001 - the log may be away: the look goes on

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kernel.canonical import canonical_bytes, parse_record
+from kernel.errors import CodedError
 from ledger.anchoring import rows
 from ledger.anchoring.collecting import collect, header_of
 from ledger.anchoring.errors import (
@@ -86,9 +87,16 @@ class Anchorer:
         for transaction in self._open(MINED):
             self._settle(at, transaction)
         self._finish_evidence()
+        wrong: CodedError | None = None
         for reader in self._ledger.unproved(CHAIN_KIND, self.plan.source):
-            if not self._open(PENDING):
+            if self._open(PENDING):
+                break
+            try:
                 self._anchor(at, reader, now=now)
+            except (ChainDiverged, NotAppointed) as error:
+                wrong = wrong or error  # of this log alone: the others go on
+        if wrong is not None:
+            raise wrong
 
     def close(self) -> None:
         self._node.close()
@@ -248,6 +256,8 @@ class Anchorer:
         with self._database.read() as tx:
             if rows.pending_since(tx, reader.shard, head.size, size) is None:
                 return  # only digests of evidence came since: they wait for company
+        if reader.final is not None and not any(head.anchorer):
+            return  # it ended before there was this contract; its successor's first entry tells
         if head.anchorer != self._key.address:
             raise NotAppointed(account=hex_of(self._key.address))
         with self._database.read() as tx:

@@ -23,7 +23,7 @@ from ledger.service import Ledger
 from ledger.tables import anchors, evidence_in_log
 from storage.database import ReadTx, WriteTx
 
-MOST = 256  # digests in one leaf: 40 kB at most
+MOST = 128  # digests in one leaf: 50 kB at most, under the longest origin
 
 
 @dataclass(frozen=True, slots=True)

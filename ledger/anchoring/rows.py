@@ -127,6 +127,12 @@ def keep(
     state: str,
     expires_at: datetime | None = None,
 ) -> None:
+    """Unless this source's evidence about this checkpoint is kept already: another process
+    may have asked for it at the same time."""
+    columns = anchors.c
+    same = (columns.kind == kind, columns.source == source, columns.size == size)
+    if tx.scalar(select(columns.position).where(columns.shard == shard, *same).limit(1)):
+        return
     tx.execute(
         insert(anchors),
         {

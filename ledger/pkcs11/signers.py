@@ -41,7 +41,11 @@ class Tokens:
         public = self.library.generate(TokenUri(token=token), name, key_id, self.pin)
         uri = TokenUri(token=token, object=name, id=key_id)
         key = VerifierKey(name, kind, public)
-        TokenKey(uri, key, self).prepare()
+        try:
+            TokenKey(uri, key, self).prepare()
+        except BaseException:
+            self.destroy(uri)  # nobody would find it again
+            raise
         return uri, key
 
     def destroy(self, uri: TokenUri) -> None:

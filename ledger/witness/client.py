@@ -13,7 +13,7 @@ from ledger.witness.errors import WitnessAhead, WitnessSawAnother, WitnessUnavai
 from ledger.witness.requests import SIZE_TYPE, encode_request
 
 MAX_ANSWER = 256 * 1024
-_TRIES = 3  # a first guess, the size that the witness names, and one more when others ask too
+TRIES = 3  # a first guess, the size that the witness names, and one more when others ask too
 
 # The consistency proof from an old size to the checkpoint that is offered.
 Prove: TypeAlias = Callable[[int], Sequence[bytes]]
@@ -43,7 +43,7 @@ class WitnessClient:
         """
         size = signed.checkpoint.size
         old = min(self._known, size)
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             answer = self._post(encode_request(old, prove(old), signed.encode()))
             if answer.status_code == 200:
                 lines = self._verified(signed, answer.content)

@@ -2,67 +2,25 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 
 from kernel.clock import Clock
 from kernel.errors import CodedError
 from ledger.checkpoints import SignedCheckpoint
-from ledger.errors import (
-    DatabaseOlderThanLog,
-    LogDiverged,
-    LogMissing,
-    QuorumNotMet,
-)
-from ledger.merkle import consistency_proof
-from ledger.notes import Note, Signature, VerifierKey
+from ledger.errors import LogMissing, QuorumNotMet
+from ledger.notes import VerifierKey
 from ledger.policy import Policy, TrustedLog, evaluate
 from ledger.reader import LogReader
-from ledger.witness.client import WitnessClient
-from ledger.witness.errors import WitnessAhead, WitnessSawAnother, WitnessUnavailable
+from ledger.witness.asking import Witnesses, WitnessState, require_uncontradicted
 
-FIRST_PAUSE = 1.0  # seconds in which a witness that failed is left alone; doubled each time
-LONGEST_PAUSE = 60.0
 _LOOK = 0.5  # seconds between looks for a new checkpoint, and for witnesses to ask again
 
-Outcome: TypeAlias = tuple[Signature, ...] | CodedError
 # Publishes the same head with more signatures, if it still is the head.
 Republish: TypeAlias = Callable[[SignedCheckpoint], bool]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Asked:
-    name: str
-    client: WitnessClient
-    pause: float = 0.0
-    not_before: float = 0.0
-    failure: str | None = None
-    size: int = 0
-    succeeded_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WitnessState:
-    """What one witness did when last asked. `failure`: the code of why it gave nothing, None:
-    it cosigned, or was not asked yet; `size`, `succeeded_at`: of its newest cosignature to
-    this process."""
-
-    name: str
-    failure: str | None
-    size: int
-    succeeded_at: datetime | None
-
-    @property
-    def reachable(self) -> bool | None:
-        """None: not asked yet."""
-        if self.failure is not None:
-            return False
-        return None if self.succeeded_at is None else True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +37,7 @@ class Round:
 
     signed: SignedCheckpoint
     met: bool  # the policy's quorum
-    failures: dict[str, CodedError] = field(default_factory=dict)
+    failures: dict[str, CodedError]
 
 
 class Cosigning:
@@ -105,16 +63,7 @@ class Cosigning:
         self.policy = policy
         self._reader = reader
         self._republish = republish
-        by_url: dict[str, list[VerifierKey]] = {}
-        for witness in policy.witnesses.values():
-            if witness.url is not None:
-                by_url.setdefault(witness.url, []).append(witness.key)
-        self._asked = [
-            _Asked(keys[0].name, WitnessClient(url, keys, seconds)) for url, keys in by_url.items()
-        ]
-        self.observe: Callable[[str, str | None], None] = _unobserved
-        """Told each time a witness was asked: its name, and the code of why it gave nothing."""
-        self._pool = ThreadPoolExecutor(max(1, len(self._asked)), thread_name_prefix="witness")
+        self.witnesses = Witnesses(policy, clock, seconds)
         self._mutex = threading.Lock()  # one round at a time
         self._met: Met | None = None
         self._stopping = threading.Event()
@@ -127,11 +76,10 @@ class Cosigning:
 
     @property
     def met(self) -> Met | None:
-        """`newest`, or the published checkpoint where another process collected for it."""
-        if self._met is not None:
-            return self._met
-        signed = self._reader.published()
-        return Met(signed, None) if quorum_met(self.policy, signed) else None
+        """`newest`, or the published checkpoint where another process collected for it since."""
+        signed, known = self._reader.published(), self._met
+        newer = known is None or known.signed.checkpoint.size < signed.checkpoint.size
+        return Met(signed, None) if newer and quorum_met(self.policy, signed) else known
 
     def recall(self, signed: SignedCheckpoint, at: datetime) -> None:
         """Take up what an earlier process kept, if it meets the quorum of today's policy."""
@@ -140,9 +88,7 @@ class Cosigning:
 
     def states(self) -> list[WitnessState]:
         """Of each witness, in the policy's order."""
-        return [
-            WitnessState(one.name, one.failure, one.size, one.succeeded_at) for one in self._asked
-        ]
+        return self.witnesses.states()
 
     def vouched(self, signed: SignedCheckpoint, keys: Sequence[VerifierKey]) -> bool:
         """Whether the quorum cosigned a checkpoint that these keys of an earlier shard signed:
@@ -159,9 +105,7 @@ class Cosigning:
         self._reader.wake()
         if self._thread is not None:
             self._thread.join()
-        self._pool.shutdown()
-        for one in self._asked:
-            one.client.close()
+        self.witnesses.close()
 
     def compare(self, signed: SignedCheckpoint | None) -> bool:
         """Before a process signs for the first time: no witness knows more than we do.
@@ -172,67 +116,20 @@ class Cosigning:
         if signed is None:
             return True  # nothing was ever offered to them
         done = self.round(signed, everyone=True)
-        for error in done.failures.values():
-            if isinstance(error, WitnessAhead):
-                seen = error.details["size"]
-                raise DatabaseOlderThanLog(database=signed.checkpoint.size, published=seen)
-            if isinstance(error, WitnessSawAnother):
-                raise LogDiverged(reason="a witness has cosigned another tree")
-        return len(done.failures) < len(self._asked)
+        require_uncontradicted(signed, done.failures.values())
+        return len(done.failures) < len(self.witnesses)
 
     def round(self, signed: SignedCheckpoint, *, everyone: bool = False) -> Round:
-        """Ask each witness that is not paused (with `everyone`, all), and wait for them.
-
-        What `signed` carries already counts, and who signed it is not asked again.
-        """
+        """See `Witnesses.ask`; one at a time. What met the quorum is `newest` from then on."""
         with self._mutex:
-            now = time.monotonic()
-            due = [one for one in self._asked if everyone or one.not_before <= now]
-            nodes = self._reader.nodes(signed.checkpoint.size)
-            size = signed.checkpoint.size
-
-            def prove(old: int) -> list[bytes]:
-                return consistency_proof(nodes, old, size)
-
-            def ask(one: _Asked) -> Outcome:
-                try:
-                    return one.client.cosign(signed, prove)
-                except CodedError as error:
-                    return error
-
-            outcomes = list(self._pool.map(ask, due))
-            failures: dict[str, CodedError] = {}
-            lines = {(one.name, one.key_id): one for one in signed.note.signatures}
-            for one, outcome in zip(due, outcomes, strict=True):
-                self._note_outcome(one, outcome, size)
-                if isinstance(outcome, CodedError):
-                    failures[one.client.url] = outcome
-                else:
-                    lines |= {(line.name, line.key_id): line for line in outcome}
-            whole = SignedCheckpoint(
-                signed.checkpoint, Note(signed.note.text, tuple(lines.values()))
-            )
-            met = quorum_met(self.policy, whole)
-            known = self._met
+            done = self.witnesses.ask(self._reader, signed, everyone=everyone)
+            met = quorum_met(self.policy, done.signed)
+            size, known = signed.checkpoint.size, self._met
             if met and (known is None or known.signed.checkpoint.size <= size):
                 same = known is not None and known.signed.checkpoint.size == size
                 at = known.at if known is not None and same else self._clock.now()
-                self._met = Met(whole, at)
-            return Round(whole, met, failures)
-
-    def _note_outcome(self, one: _Asked, outcome: Outcome, size: int) -> None:
-        if not isinstance(outcome, CodedError):
-            one.pause, one.not_before, one.failure = 0.0, 0.0, None
-            one.size, one.succeeded_at = size, self._clock.now()
-            self.observe(one.name, None)
-            return
-        self.observe(one.name, outcome.code)
-        if one.failure != outcome.code:
-            _log.warning("no cosignature from %s: %s", one.client.url, outcome.code)
-        one.failure = outcome.code
-        if isinstance(outcome, WitnessUnavailable):
-            one.pause = min(LONGEST_PAUSE, one.pause * 2 or FIRST_PAUSE)
-            one.not_before = time.monotonic() + one.pause
+                self._met = Met(done.signed, at)
+            return Round(done.signed, met, done.failures)
 
     def _run(self) -> None:
         """A round for each newer head; for the same head again while its quorum is unmet."""
@@ -260,10 +157,6 @@ class Cosigning:
             _log.warning("cosignatures were not kept: %s", type(error).__name__)
             return signed
         return done.signed
-
-
-def _unobserved(name: str, code: str | None) -> None:
-    """Nobody asked."""
 
 
 def quorum_met(policy: Policy, signed: SignedCheckpoint) -> bool:

@@ -4,22 +4,22 @@ Receipts of their entries stand on these for ever, so the quorum is asked until 
 That needs none of the log's own keys, which are destroyed by then.
 """
 
-import logging
-import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from kernel.clock import Clock
-from kernel.errors import CodedError
+from ledger.anchoring.service import EvidenceThread
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import LogMissing
 from ledger.policy import Policy, TrustedLog
 from ledger.reader import LogReader
-from ledger.witness.cosigning import Cosigning, quorum_met
+from ledger.witness.asking import Witnesses
+from ledger.witness.cosigning import quorum_met
 
-PAUSE = 5.0  # seconds between two looks; doubled each time
-LONGEST_PAUSE = 300.0
-_log = logging.getLogger(__name__)
+PAUSE = timedelta(seconds=5)  # between two looks; doubled each time
+LONGEST_PAUSE = timedelta(minutes=5)
 
 
 class EndedCosigning:
@@ -39,51 +39,40 @@ class EndedCosigning:
         self._policy = policy
         self._readers = readers
         self._publish = publish
-        self._clock = clock
-        self._seconds = seconds
-        self._leading = leading
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._witnesses = Witnesses(policy, clock, seconds)
+        self._pause = PAUSE
+        self._next: datetime | None = None
+        self._complete = False
+        self._thread = EvidenceThread("ended", self, clock, leading)
 
     def collect(self) -> list[str]:
         """Ask once; the origins whose quorum is still unmet. Raises what reading raises."""
         return [reader.key.name for reader in self._readers() if not self._met(reader)]
+
+    def step(self, at: datetime, *, now: bool = False) -> None:
+        """`collect`, if the time has come and something is missing. Raises what that raises."""
+        if self._complete or (self._next is not None and at < self._next and not now):
+            return
+        self._next, self._pause = at + self._pause, min(LONGEST_PAUSE, 2 * self._pause)
+        with suppress(LogMissing):  # nothing published yet
+            self._complete = not self.collect()
+
+    def close(self) -> None:
+        self._witnesses.close()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._thread.stop()
 
     def _met(self, reader: LogReader) -> bool:
         final = reader.refresh()
         policy = replace(self._policy, logs=tuple(map(TrustedLog, reader.keys)))
         if quorum_met(policy, final):
             return True
-        asking = Cosigning(policy, reader, lambda _signed: False, self._clock, self._seconds)
-        try:
-            done = asking.round(final, everyone=True)
-        finally:
-            asking.stop()
-        if len(done.signed.note.signatures) > len(final.note.signatures):
-            self._publish(reader.shard, done.signed)
-            reader.advance(done.signed)
-        return done.met
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="ended", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        pause = 0.0
-        while not self._stopping.wait(pause):
-            pause = min(LONGEST_PAUSE, pause * 2 or PAUSE)
-            if not self._leading():
-                pause = PAUSE
-                continue
-            try:
-                if not self.collect():
-                    return
-            except LogMissing:
-                pass  # nothing published yet
-            except (CodedError, OSError) as error:
-                _log.warning("an ended shard was not cosigned: %s", type(error).__name__)
+        signed = self._witnesses.ask(reader, final, everyone=True).signed
+        if len(signed.note.signatures) > len(final.note.signatures):
+            self._publish(reader.shard, signed)
+            reader.advance(signed)
+        return quorum_met(policy, signed)

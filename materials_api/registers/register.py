@@ -139,7 +139,7 @@ def end_facts(
     """The registration ended (注销): `RegisterFactUnknown`, `RegisterFactEnded`."""
     try:
         latest = room.ledger.records.latest(tx, fact_id)
-        first = room.ledger.records.history(tx, fact_id)[0]
+        first = room.ledger.records.remaining(tx, fact_id)[0]
     except EntryUnknown:
         raise RegisterFactUnknown() from None
     if first.kind != "register.loaded":

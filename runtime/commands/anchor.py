@@ -11,6 +11,7 @@ from ledger.anchoring.anchorer import Anchorer
 from ledger.anchoring.deploying import deploy
 from ledger.anchoring.errors import NotAnchoring
 from ledger.evm import contract
+from ledger.layout import origin_of
 from runtime.errors import AddressUnreadable
 from runtime.evidence import (
     CHAIN,
@@ -98,6 +99,23 @@ def print_demands(data: Path, config: Path | None) -> int:
         if settings.anchor_contract is None:
             raise NotAnchoring()
     sys.stdout.write(_demands(settings))
+    return 0
+
+
+def print_appointment(data: Path, shard: str | None, config: Path | None) -> int:
+    """The call that the registrar signs, somewhere else, so that the anchoring key may anchor
+    this shard, or one that is to follow."""
+    settings = read_settings(config)
+    with open_store(data, settings) as store:
+        origin, name = store.ledger.origin, store.ledger.origin.rpartition("/")[0]
+    if settings.anchor_contract is None:
+        raise NotAnchoring()
+    if shard is not None:
+        origin = origin_of(name, shard)
+    call = contract.appoint_call(origin, make_key(settings).address)
+    print(f"# {origin}：由管理员（冷钥）签发 / for the registrar's key to sign")
+    print(f"to:   {settings.anchor_contract.lower()}")
+    print(f"data: 0x{call.hex()}")
     return 0
 
 

@@ -38,6 +38,7 @@ from storage.s3.settings import S3Settings
 T = TypeVar("T")
 
 _LONGEST_PAUSE = 2.0  # seconds
+_KNOWN_AWAY = 2.0  # seconds after nobody answered one request in which others are sent once
 _FULL = frozenset({"XMinioStorageFull", "QuotaExceeded", "XMinioAdminBucketQuotaExceeded"})
 _CREDENTIALS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId"})
 # The bytes were changed or cut on their way: sent again, they may arrive.
@@ -72,17 +73,24 @@ class Requests:
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
+        self._unanswered: float | None = None  # when the last request was given up for that
 
     def run(self, action: str, request: Callable[[], T], known: Collection[str] = ()) -> T:
         """What `request` returns. `action`: what it does, in words, for an error.
 
-        `Told` for an error code of `known`; a `CodedError` for every other failure.
+        `Told` for an error code of `known`; a `CodedError` for every other failure. While
+        the server is known to be away it is asked once: whoever waits is told so at once.
         """
         started = time.monotonic()
         pause = self._settings.pause_seconds
-        for attempt in range(1, self._settings.tries + 1):
+        since = self._unanswered
+        known_away = since is not None and started - since < _KNOWN_AWAY
+        tries = 1 if known_away else self._settings.tries
+        for attempt in range(1, tries + 1):
             try:
-                return request()
+                answer = request()
+                self._unanswered = None
+                return answer
             except (ParseError, ValueError) as error:
                 # The package could not read the answer.
                 raise S3NotUnderstood(
@@ -93,8 +101,10 @@ class Requests:
                 if code is not None and code in known:
                     raise Told(code) from error
                 spent = time.monotonic() - started
-                last = attempt == self._settings.tries or spent > self._settings.give_up_seconds
+                last = attempt == tries or spent > self._settings.give_up_seconds
                 if last or not _passing(error):
+                    if isinstance(error, HTTPError):
+                        self._unanswered = time.monotonic()
                     raise self._named(action, error) from error
             # Not all who failed together come back together.
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret

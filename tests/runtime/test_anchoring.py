@@ -16,6 +16,8 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from kernel.ids import IdKind, new_id
+from ledger.anchoring.node import ChainNode
+from ledger.anchoring.rpc import JsonRpc
 from ledger.anchoring.signing import AnchorKey
 from ledger.demands import parse_demands
 from ledger.errors import DatabaseOlderThanLog, DemandsMalformed
@@ -107,6 +109,25 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_the_next_shard_is_appointed_by_the_registrar(
+    data: Path, config: Path, chain: Anvil
+) -> None:
+    address = deployed(data, config)
+    told = mianjiao("anchor", "appointment", "2027", "--data", data, "--config", config).stdout
+    call = {
+        "from": COLD_TEXT,
+        "to": told.split("to:")[1].split()[0],
+        "data": told.split("data:")[1].split()[0],
+    }
+    assert call["to"] == address.lower()
+    chain.give(COLD)
+    chain.rpc("anvil_impersonateAccount", COLD_TEXT)
+    chain.rpc("eth_sendTransaction", call)
+    with closing(ChainNode(JsonRpc(chain.url, 10))) as node:
+        head = node.head_of(bytes.fromhex(address[2:]), "test.example/2027")
+    assert (head.anchorer, head.size) == (AnchorKey(HOT).address, 0)
 
 
 @pytest.mark.usefixtures("mining")

@@ -250,6 +250,16 @@ def test_no_token_no_older_catalogue_and_no_ended_authority_comes_back(tmp_path:
         store.ledger.sequence(store.clock.now())
         found = {one.code for one in run_checks(store, quiet)}
         assert found == {"lost_in_restore", "history_cut", "capacity_record"}
+        # The way on, and it is recorded: whoever ended it ends it again.
+        store.database.write(
+            lambda tx: store.parties.end_capacity(
+                tx, store.clock.now(), capacity, EndReason.WITHDRAWN
+            )
+        )
+        store.ledger.sequence(store.clock.now())
+        with store.database.read() as tx:
+            assert store.parties.capacity(tx, capacity).ended_at is not None
+        assert {one.code for one in run_checks(store, quiet)} == {"lost_in_restore"}
 
 
 def _capacity(store: Any, tx: Any) -> str:

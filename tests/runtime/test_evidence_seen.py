@@ -109,7 +109,7 @@ def test_a_start_that_waits_for_witnesses_is_ready_and_says_so_all_the_time(
             assert answer.json()["waiting"] == {"log": "outside_unreachable"}
         until(lambda: _value(store, "log_waits_for_outside") == 1, "it is told")
         assert _value(store, "missing", what="log") == 0
-        assert math.isnan(_value(store, "witness_up", witness="w1.example"))
+        assert not _tells_of_witnesses(store)
         again = run_witness(witness.folder, [store.ledger.vkey], witness.port)
         try:
             until(lambda: store.ledger.wait_for(entry, 1), "the log goes on")
@@ -136,7 +136,27 @@ def test_another_process_takes_the_quorum_from_what_is_published(
             (one,) = other.evidence.witnesses()
             assert (one.reachable, one.failure) == (None, None)
             other.evidence.tell()
-            assert math.isnan(_value(other, "witness_up", witness="w1.example"))
+            assert not _tells_of_witnesses(other)
+
+
+def test_a_process_that_stands_by_does_not_hide_what_the_one_that_asks_knows(
+    data: Path, settings: Settings
+) -> None:
+    """Workers share their numbers, and of this one the newest counts."""
+    with open_store(data, settings) as store:
+        store.start()
+        until(lambda: _value(store, "witness_up", witness="w1.example") == 1, "up is told")
+        store.ledger.stop()
+        assert not store.ledger.leading
+        store.evidence.tell()
+        assert math.isnan(_value(store, "witness_up", witness="w1.example"))
+        store.observing.metrics.witness_up.labels("w1.example").set(0)  # by the next one
+        store.evidence.tell()
+        assert _value(store, "witness_up", witness="w1.example") == 0
+
+
+def _tells_of_witnesses(store: Store) -> bool:
+    return "mianjiao_witness_up{" in store.observing.metrics.exposition().decode()
 
 
 def _value(store: Store, name: str, **labels: str) -> float:

@@ -62,6 +62,14 @@ class Anvil:
     def mine(self, blocks: int = 1) -> None:
         self.rpc("anvil_mine", hex(blocks))
 
+    def send(self, raw: bytes) -> None:
+        """A signed transaction, until it is mined: the node answers before that."""
+        sent = self.rpc("eth_sendRawTransaction", "0x" + raw.hex())
+        deadline = time.monotonic() + START_SECONDS
+        while self.rpc("eth_getTransactionReceipt", sent) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def block(self) -> int:
         return int(self.rpc("eth_blockNumber"), 16)
 

@@ -5,17 +5,20 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import urllib3
 from minio import Minio
 
 from kernel.errors import CodedError
 from storage.errors import ObjectMissing, ObjectRetained, StorageFailed
 from storage.s3 import Bucket, S3Settings, self_test
 from storage.s3.bucket import Blob
-from storage.s3.errors import S3SelfTestFailed
+from storage.s3.errors import S3SelfTestFailed, S3Unreachable
 from storage.s3.lock_times import LATEST, bounded, lock_text, parse_lock_time
+from storage.s3.requests import Requests
 from tests.servers.fault_proxy import PASSING, Fault, FaultProxy
 from tests.servers.minio import MinioServer, find_minio
 from tests.servers.radosgw import RadosGateway
@@ -47,6 +50,38 @@ def refused(settings: S3Settings) -> CodedError:
     assert settings.secret_key not in repr(settings)
     assert time.monotonic() - started < 10
     return caught.value
+
+
+# --- A server that is away ---
+
+
+def test_what_is_known_to_be_away_is_asked_once_and_found_again_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    requests = Requests(S3Settings(**{**NOBODY, "endpoint": f"127.0.0.1:{port}"}))
+    asked = 0
+
+    def ask() -> int:
+        nonlocal asked
+        asked += 1
+        return int(urllib3.request("GET", f"http://127.0.0.1:{port}/", retries=False).status)
+
+    for expected in (6, 7, 8):  # the first of them tries for seconds
+        with pytest.raises(S3Unreachable):
+            requests.run("ask", ask)
+        assert asked == expected
+    server = HTTPServer(("127.0.0.1", port), BaseHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        assert requests.run("ask", ask) == 501
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    with pytest.raises(S3Unreachable):
+        requests.run("ask", ask)
+    assert asked == 8 + 1 + 6, "it was there: tried anew"
 
 
 # --- Bad input ---

@@ -306,7 +306,7 @@ def test_a_lost_database_row_is_no_lost_evidence(anchoring: Anchoring) -> None:
         to=anchoring.plan.contract,
         data=contract.anchor_call(head.origin, 0, size, head.root),
     )
-    anchoring.chain.rpc("eth_sendRawTransaction", "0x" + signed.raw.hex())
+    anchoring.chain.send(signed.raw)
     anchoring.step()
     assert anchoring.states() == []
     finish(anchoring)
@@ -327,7 +327,7 @@ def test_a_chain_that_remembers_another_log_is_told(anchoring: Anchoring) -> Non
             to=anchoring.plan.contract,
             data=contract.anchor_call(head.origin, before, size, bytes([nonce]) * 32),
         )
-        anchoring.chain.rpc("eth_sendRawTransaction", "0x" + signed.raw.hex())
+        anchoring.chain.send(signed.raw)
         with pytest.raises(ChainDiverged) as caught:
             anchoring.step()
         assert caught.value.details["size"] == size

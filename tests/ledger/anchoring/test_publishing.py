@@ -1,6 +1,7 @@
 """Digests of evidence become public leaves, once, and never for the sake of each other."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,25 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from kernel.canonical import parse_record
+from kernel.clock import time_text
 from ledger.anchoring import rows
 from ledger.anchoring.errors import EvidenceDamaged, EvidenceUnknown
 from ledger.anchoring.fsck import check_anchoring
-from ledger.anchoring.publishing import EvidencePublisher, document, newest_quorum
+from ledger.anchoring.publishing import (
+    MOST,
+    Document,
+    EvidencePublisher,
+    document,
+    newest_quorum,
+)
 from ledger.anchors import chain_evidence
 from ledger.checkpoints import parse_checkpoint
 from ledger.evm import contract
 from ledger.evm.evidence import verify_chain_evidence
 from ledger.evm.headers import block_hash, parse_header
 from ledger.evm.model import ChainTrust, Consensus
-from ledger.leaves import EVIDENCE, PublicLeaf, parse_leaf
+from ledger.layout import MAX_ORIGIN_BYTES
+from ledger.leaves import EVIDENCE, MAX_LEAF, PublicLeaf, parse_leaf, public_leaf
 from ledger.policy import evaluate, parse_policy
 from ledger.tables import evidence_in_log
 from tests.ledger.anchoring.conftest import Anchoring
@@ -140,6 +149,34 @@ def test_one_leaf_a_round_names_all_that_is_complete(
     assert len(leaves(anchoring)) == 1
     publish(anchoring, 200)
     assert len(leaves(anchoring)) == 2
+
+
+def test_what_two_processes_collected_at_once_is_kept_and_named_once(
+    anchoring: Anchoring,
+) -> None:
+    anchoring.grow()
+    anchoring.step()
+    anchoring.step(1)
+    (kept,) = anchoring.kept()
+    same = {name: getattr(kept, name) for name in ("kind", "source", "shard", "size", "state")}
+    anchoring.store.database.write(
+        lambda tx: rows.keep(
+            tx, kept.at, checkpoint=kept.checkpoint, evidence=kept.evidence, **same
+        )
+    )
+    anchoring.chain.mine(3)
+    anchoring.step(1)
+    publish(anchoring)
+    assert len(items(anchoring)) == 1
+
+
+def test_the_longest_origin_leaves_room_for_a_whole_leaf() -> None:
+    """After an upgrade a store has years of evidence that no leaf names."""
+    origin = "o" * (MAX_ORIGIN_BYTES - 5) + "/2026"
+    one = Document("quorum", "", origin, "2026", 1 << 40, b"").told
+    at = time_text(datetime(2026, 11, 24, tzinfo=UTC))
+    leaf = public_leaf(EVIDENCE, {"at": at, "evidence": [one] * MOST})
+    assert len(leaf) <= MAX_LEAF
 
 
 def test_a_cosigned_checkpoint_is_kept_and_taken_up_by_the_next_process(

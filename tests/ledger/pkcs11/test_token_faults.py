@@ -26,7 +26,7 @@ from ledger.pkcs11.errors import (
     TokenNotFound,
     TokenPinRefused,
 )
-from ledger.pkcs11.library import lacking
+from ledger.pkcs11.library import Library, lacking
 from ledger.pkcs11.signers import Tokens
 from ledger.pkcs11.uris import TokenUri
 from tests.conftest import ROOT
@@ -83,6 +83,29 @@ def test_a_token_that_is_not_there(signer: NoteSigner, path: Path, token: Token)
     with pytest.raises(TokenNotFound):
         create_key_file(path.with_name("new.key"), ORIGIN, replace(token.tokens, label="none"))
     assert not path.with_name("new.key").exists()
+
+
+class Faulty(Library):
+    """A token whose signatures are no signatures."""
+
+    def sign(self, uri: TokenUri, pin: str, message: bytes) -> bytes:
+        return bytes(64)
+
+
+class FaultyTokens(Tokens):
+    @property
+    def library(self) -> Library:
+        return Faulty(str(self.module.resolve()))
+
+
+def test_a_key_that_cannot_sign_is_not_left_in_the_token(path: Path, token: Token) -> None:
+    tokens = token.tokens
+    with pytest.raises(TokenKeyWrong):
+        create_key_file(path, ORIGIN, FaultyTokens(tokens.module, tokens.pin, tokens.label))
+    assert not path.exists()
+    with pytest.raises(TokenKeyNotFound) as caught:
+        tokens.library.sign(TokenUri(token=token.label, object=ORIGIN), PIN, b"x")
+    assert caught.value.details["found"] == 0
 
 
 def test_a_key_that_is_not_there(signer: NoteSigner, path: Path, token: Token) -> None:

@@ -1,8 +1,11 @@
 """The ledger's side: real witness processes cosign a real log; outages complete by themselves."""
 
 import base64
+import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from ledger.errors import (
 from ledger.keys import Ed25519Signer
 from ledger.policy import evaluate, parse_policy
 from ledger.receipts import Evidence, verify_receipt
-from ledger.witness.cosigning import quorum_met
+from ledger.witness.cosigning import Cosigning, quorum_met
 from tests.ledger.conftest import Store
 
 from .conftest import ORIGIN, RunningWitness, StartWitness, Tree
@@ -124,6 +127,67 @@ def test_a_witness_that_is_down_blocks_nothing_and_completes_later(
     eventually(complete, "the receipt that was held back")
 
 
+def test_a_witness_that_never_ends_its_answer_holds_up_nobody_else(
+    store: Store, start_witness: StartWitness, tmp_path: Path
+) -> None:
+    """No silence is long enough to be a time-out, and the answer has no end."""
+    good, bad = (start_witness(name, [store.ledger.vkey]) for name in ("w1", "w2"))
+    bad.kill()
+    done = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while not done.wait(0.05):
+                connection.sendall(b"H")
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=trickle, args=(listener.accept()[0],), daemon=True).start()
+
+    listener = socket.create_server(("127.0.0.1", bad.port))
+    threading.Thread(target=serve, daemon=True).start()
+    text = policy_of(store, [good, bad], "any")
+    store.ledger.use_witnesses(parse_policy(text.encode()), seconds=0.5, hold_back=False)
+    cosigning = store.ledger.cosigning
+    assert cosigning is not None
+    try:
+        for _ in range(2):
+            begun = time.monotonic()
+            found = cosigning.round(store.ledger.signed_checkpoint(), everyone=True)
+            assert time.monotonic() - begun < 15
+            assert found.met
+            assert [one.code for one in found.failures.values()] == ["witness_unavailable"]
+    finally:
+        done.set()
+        listener.close()
+
+
+def test_a_former_leader_sees_the_quorum_that_the_next_one_collected(
+    store: Store, start_witness: StartWitness
+) -> None:
+    use(store, policy_of(store, [start_witness("w1", [store.ledger.vkey])]))
+    cosigning = store.ledger.cosigning
+    assert cosigning is not None
+    cosigning.round(store.ledger.signed_checkpoint())
+    former = cosigning.met
+    store.record()
+    store.sequence()
+    other = Cosigning(
+        cosigning.policy,
+        store.ledger.reader,
+        store.ledger.sequencer.republish,
+        store.clock,
+        SECONDS,
+    )
+    other._collect(store.ledger.signed_checkpoint())
+    other.stop()
+    assert cosigning.met is not None
+    assert former is not None
+    assert cosigning.met.signed.checkpoint == store.ledger.checkpoint()
+    assert former.signed.checkpoint.size < store.ledger.checkpoint().size
+
+
 def test_unmet_quorum_as_pending_serves_what_there_is(
     store: Store, start_witness: StartWitness
 ) -> None:
@@ -145,7 +209,7 @@ def test_what_each_witness_did_can_be_seen(store: Store, start_witness: StartWit
     assert cosigning is not None
     assert [one.reachable for one in cosigning.states()] == [None, None]
     told: list[tuple[str, str | None]] = []
-    cosigning.observe = lambda name, code: told.append((name, code))
+    cosigning.witnesses.observe = lambda name, code: told.append((name, code))
     second.kill()
     signed = store.ledger.signed_checkpoint()
     done = cosigning.round(signed)

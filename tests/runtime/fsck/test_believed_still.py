@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kernel.principals import Capacity
+from ledger.errors import HistoryCut
 from license_service.lifecycle import Event
 from materials_api.materials.invalidation import InvalidReason, invalidate
 from storage.errors import ReplyAltered
@@ -146,3 +147,68 @@ def test_a_reply_kept_for_retries_that_was_edited_is_not_told_again(stage: Stage
     assert stage.office.check() != []
     with pytest.raises(ReplyAltered):
         stage.desk.verify(stage.case, stage.lease, key=key)
+
+
+# --- What was stopped, and its record lost, can be ended again, and nothing else ---
+
+
+def test_a_capacity_whose_end_was_lost_is_ended_again(stage: Stage) -> None:
+    hall, parties = stage.hall, stage.hall.store.parties
+    capacity = stage.rows("capacities", "holder", stage.boss.holder)[0]["capacity_id"]
+    hall.write(lambda tx: parties.end_capacity(tx, hall.now, capacity, "withdrawn"))
+    hall.sequence()
+    _newest_entry_gone(stage, capacity)
+    stage.edit("capacities", ("capacity_id", capacity), ended_at=None, ended_reason=None)
+    with pytest.raises(HistoryCut):
+        hall.write(lambda tx: parties.capacity(tx, capacity))
+    hall.write(lambda tx: parties.end_capacity(tx, hall.now, capacity, "withdrawn"))
+    hall.sequence()
+    assert hall.write(lambda tx: parties.capacity(tx, capacity)).ended_at is not None
+
+
+def test_a_licence_whose_stop_was_lost_can_be_ended_and_not_used(stage: Stage) -> None:
+    hall, license_id = stage.hall, stage.ids["license"]
+    (before,) = stage.rows("licenses", "license_id", license_id)
+    licenses = hall.store.licenses
+
+    def apply(event: Event) -> None:
+        hall.write(lambda tx: licenses.apply(tx, hall.now, hall.department, license_id, event))
+        hall.sequence()
+
+    apply(Event.SUSPEND)
+    stage.edit("licenses", ("license_id", license_id), status="valid", version=before["version"])
+    stage.driver.execute(
+        "DELETE FROM license_events WHERE event = 'suspend' AND license_id = ?", (license_id,)
+    )
+    _newest_entry_gone(stage, license_id)
+    for event in (Event.INSPECT, Event.SUSPEND):
+        with pytest.raises(HistoryCut):
+            apply(event)
+    apply(Event.REVOKE)
+    (after,) = stage.rows("licenses", "license_id", license_id)
+    assert after["status"] == "revoked"
+
+
+def test_a_material_whose_stop_was_lost_is_declared_false_again(stage: Stage) -> None:
+    hall = stage.hall
+    (before,) = stage.rows("materials", "material_id", stage.lease)
+
+    def declare() -> None:
+        hall.write(
+            lambda tx: invalidate(
+                hall.room, tx, hall.now, hall.department, stage.lease, InvalidReason.FORGED
+            )
+        )
+        hall.sequence()
+
+    declare()
+    stage.edit(
+        "materials",
+        ("material_id", stage.lease),
+        status=before["status"],
+        version=before["version"],
+    )
+    _newest_entry_gone(stage, stage.lease)
+    declare()
+    (after,) = stage.rows("materials", "material_id", stage.lease)
+    assert after["status"] == "invalidated"
