@@ -212,7 +212,7 @@ def _pinned(room: ArchiveRoom, gathered: Gathered) -> dict[str, SignedCheckpoint
             raise NotInLog(entry=record.entry_id)
         last[record.shard] = max(last.get(record.shard, 0), record.leaf_index)
     ledger = room.materials.ledger
-    return {shard: ledger.checkpoint_for(shard, last[shard]) for shard in sorted(last)}
+    return {shard: ledger.evidence.checkpoint_for(shard, last[shard]) for shard in sorted(last)}
 
 
 def _settled(room: ArchiveRoom, case_id: str) -> Gathered:
@@ -255,7 +255,7 @@ def _content(
         case=describe(gathered, documents, pinned, at, room.software),
         payload=payload,
         texts=texts,
-        vkeys=[rooms.ledger.reader_of(shard).key.text for shard in pinned],
+        vkeys=[rooms.ledger.readers.of(shard).key.text for shard in pinned],
         at=at,
         software=room.software,
     )
@@ -266,7 +266,7 @@ def _receipt(room: ArchiveRoom, record: OpenedRecord, pinned: SignedCheckpoint) 
     if record.shard is None or record.leaf_index is None:
         raise NotInLog(entry=record.entry_id)
     head = pinned.checkpoint
-    nodes = room.materials.ledger.reader_of(record.shard).nodes(head.size)
+    nodes = room.materials.ledger.readers.of(record.shard).nodes(head.size)
     hashes = inclusion_proof(nodes, record.leaf_index, head.size)
     verify_inclusion(leaf_hash(record.leaf), record.leaf_index, head.size, hashes, head.root)
     proof = LogProof(record.leaf_index, tuple(hashes), pinned)

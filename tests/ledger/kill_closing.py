@@ -55,7 +55,7 @@ def prepare(folder: Path) -> None:
     log.sequence(killing.CLOCK.now())
     with log.database.read() as tx:
         for entry in (entries[0], entries[-1]):
-            (folder / "acknowledged" / entry).write_bytes(log.receipt(tx, entry))
+            (folder / "acknowledged" / entry).write_bytes(log.evidence.receipt(tx, entry))
     record(log, 5)
     log.database.close()
 
@@ -91,14 +91,14 @@ def check(folder: Path) -> tuple[list[str], list[str], str]:
     log = killing.open_ledger(folder)
     policy = parse_policy(log.policy_text().encode())
     problems = [f"{one.code} {one.where}" for one in fsck(log)]
-    if log.shard != "2027" or len(log.finals()) != 1:
+    if log.shard != "2027" or len(log.readers.finals()) != 1:
         problems.append("not closed")
     problems += [str(one) for one in signer_paths(folder / "keys", "2026") if one.exists()]
     problems += [one.name for one in (folder / "keys").iterdir() if one.name.startswith(".")]
     lost = []
     with log.database.read() as tx:
         for file in sorted((folder / "acknowledged").iterdir()):
-            for receipt in (file.read_bytes(), log.receipt(tx, file.name)):
+            for receipt in (file.read_bytes(), log.evidence.receipt(tx, file.name)):
                 if not isinstance(verify_receipt(receipt, policy), Evidence):
                     lost.append(file.name)
     log.database.close()

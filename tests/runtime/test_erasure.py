@@ -325,11 +325,11 @@ def test_every_other_receipt_verifies_and_so_does_the_one_that_the_holder_kept(
         for row in scene.rows("ledger_entries", public=False):
             if row["leaf_index"] in scene.leaves or row["erased_at"] is not None:
                 with pytest.raises(CodedError) as caught:
-                    store.ledger.receipt(tx, row["entry_id"])
+                    store.ledger.evidence.receipt(tx, row["entry_id"])
                 assert caught.value.code == "record_erased"
                 refused += 1
                 continue
-            outcome = verify_receipt(store.ledger.receipt(tx, row["entry_id"]), policy)
+            outcome = verify_receipt(store.ledger.evidence.receipt(tx, row["entry_id"]), policy)
             assert isinstance(outcome, Evidence), outcome
             assert outcome.index == row["leaf_index"]
             verified += 1
