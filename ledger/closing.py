@@ -22,7 +22,7 @@ from ledger.notes import VerifierKey
 from ledger.policy import Policy
 from ledger.retired import Ended
 from ledger.service import Ledger
-from ledger.shard_keys import prepare_signers
+from ledger.shard_keys import key_shards, prepare_signers
 from storage.database import WriteTx
 
 
@@ -56,6 +56,24 @@ def prepare_successor(ledger: Ledger, shard: str) -> Successor:
     origin = origin_of(ledger.origin.rpartition("/")[0], shard)
     signers = prepare_signers(ledger.directory, shard, origin, ledger.tokens)
     return Successor(shard, origin, tuple(signer.key for signer in signers))
+
+
+def prepared_places(ledger: Ledger) -> set[str]:
+    """Shards that have keys and an empty place and were never begun: what a close leaves that
+    was cut off before its transaction, and what the next one takes up. For a check."""
+    return {
+        shard
+        for shard in key_shards(ledger.directory)
+        if shard > ledger.shard and _is_empty_place(ledger, shard)
+    }
+
+
+def _is_empty_place(ledger: Ledger, shard: str) -> bool:
+    try:
+        tiles = ledger.shards.open(shard)
+    except LogMissing:
+        return False
+    return tiles.checkpoint() is None and not any(tiles.names())
 
 
 def close_shard(ledger: Ledger, successor: Successor, at: datetime) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from ledger.high_water import HeadMemory
+from ledger.outside import Outside
 from ledger.pkcs11.signers import Tokens
 from ledger.reader import LogReader
 from ledger.sequencer import Sequencer
@@ -22,20 +24,28 @@ def finisher(
     stops: Stops,
     memory: HeadMemory | None,
     tokens: Tokens | None,
+    outside: Outside,
 ) -> Callable[[str, datetime], None]:
-    """What `Succession` calls: recovers a shard with its own keys, and publishes it."""
+    """What `Succession` calls: recovers a shard with its own keys, and publishes it.
+
+    Like any process that signs, it first compares the shard with what is remembered
+    `outside`; what that raises.
+    """
 
     def finish(shard: str, at: datetime) -> None:
         signers = open_signers(directory, shard, tokens)
         tiles = shards.open(shard)
-        Sequencer(
+        reader = LogReader(tiles, shard, *(signer.key for signer in signers))
+        sequencer = Sequencer(
             database=database,
             tiles=tiles,
             signers=signers,
-            reader=LogReader(tiles, shard, *(signer.key for signer in signers)),
+            reader=reader,
             stops=stops,
             shard=shard,
             memory=memory,
-        ).recover(at)
+        )
+        sequencer.vouch = partial(outside.compare, reader)
+        sequencer.recover(at)
 
     return finish

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from kernel.clock import Clock
@@ -85,6 +86,7 @@ class Ledger:
         self.records = Records(vault, self.readers.of, self.stops)
         self.evidence = LogEvidence(database, self.readers, self.records, self.signed_checkpoint)
         self.tokens = tokens
+        self.outside = Outside()
         self.sequencer = Sequencer(
             database=database,
             tiles=tiles,
@@ -106,12 +108,12 @@ class Ledger:
                     stops=self.stops,
                     memory=memory,
                     tokens=tokens,
+                    outside=self.outside,
                 ),
                 tokens=tokens,
             ),
         )
-        self.outside = Outside()
-        self.sequencer.vouch = self.outside.compare
+        self.sequencer.vouch = partial(self.outside.compare, self.reader)
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self._follower = Follower(self.reader, lambda: self.leading)
         self._waiting = Waiting(database, self.readers, self.sequencer, self.checkpoint)
@@ -244,12 +246,10 @@ class Ledger:
         """
         if all(log.key != self.key for log in policy.logs):
             raise LogNotTrusted()
-        self.cosigning = Cosigning(
+        cosigning = Cosigning(
             policy, self.reader, self.sequencer.republish, self.clock, seconds, lambda: self.leading
         )
-        if self.cosigning.states():
-            self.outside.add(self.cosigning.compare)
-        self._ended = EndedCosigning(
+        ended = EndedCosigning(
             policy,
             self.readers.retired.readers,
             lambda shard, signed: self.shards.open(shard).publish(signed.encode()),
@@ -257,7 +257,16 @@ class Ledger:
             seconds,
             lambda: self.leading,
         )
-        self.evidence.use_witnesses(self.cosigning, hold_back=hold_back)
+
+        def compare(reader: LogReader, signed: SignedCheckpoint | None) -> bool:
+            if reader is self.reader:
+                return cosigning.compare(signed)
+            return ended.compare(reader, signed)
+
+        if cosigning.states():
+            self.outside.add(compare)
+        self.cosigning, self._ended = cosigning, ended
+        self.evidence.use_witnesses(cosigning, hold_back=hold_back)
 
     def start(self) -> None:
         """Compare, recover, and sequence in the background. Raises what recovery raises."""

@@ -15,6 +15,7 @@ from ledger.keys import (
     open_key_file,
     open_mldsa44_key_file,
 )
+from ledger.layout import SHARD
 from ledger.notes import NoteSigner
 from ledger.pkcs11.signers import Tokens
 
@@ -32,6 +33,13 @@ def key_path(directory: Path, shard: str) -> Path:
 
 def mldsa44_key_path(directory: Path, shard: str) -> Path:
     return signer_paths(directory / KEYS, shard)[1]
+
+
+def key_shards(directory: Path) -> set[str]:
+    """The shards of which there is an Ed25519 key, or a reference to one."""
+    names = (path.name for path in (directory / KEYS).glob("log-*.key"))
+    found = (name.removeprefix("log-").removesuffix(".key") for name in names)
+    return {shard for shard in found if SHARD.fullmatch(shard)}
 
 
 def open_signers(directory: Path, shard: str, tokens: Tokens | None = None) -> list[NoteSigner]:

@@ -19,6 +19,7 @@ from ledger.anchoring.service import POLL, EvidenceThread, Steps
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import QuorumNotMet
 from ledger.outside import Memory
+from ledger.reader import LogReader
 from ledger.service import Ledger
 from ledger.witness.cosigning import Cosigning, WitnessState
 from runtime.errors import SettingInvalid
@@ -216,23 +217,17 @@ def make_anchorer(settings: Settings, ledger: Ledger) -> Anchorer:
     return Anchorer(ledger, make_node(settings), key, _plan(settings))
 
 
-def chain_memory(settings: Settings, ledger: Ledger) -> Memory:
+def chain_memory(settings: Settings) -> Memory:
     """Compares a head with what the chain of the settings remembers."""
 
-    def compare(signed: SignedCheckpoint | None) -> bool:
+    def compare(reader: LogReader, signed: SignedCheckpoint | None) -> bool:
         from ledger.anchoring.comparing import ChainMemory
 
         plan = _plan(settings)
         node = make_node(settings)
         try:
-            memory = ChainMemory(
-                node,
-                chain_id=plan.chain_id,
-                contract=plan.contract,
-                origin=ledger.origin,
-                reader=ledger.reader,
-            )
-            return memory.compare(signed)
+            memory = ChainMemory(node, chain_id=plan.chain_id, contract=plan.contract)
+            return memory.compare(reader, signed)
         finally:
             node.close()
 

@@ -1,4 +1,4 @@
-"""Collects what cosignatures are still missing of the last checkpoints of closed shards.
+"""What is asked of witnesses about closed shards: cosignatures of their last checkpoints.
 
 Receipts of their entries stand on these for ever, so the quorum is asked until it is met.
 That needs none of the log's own keys, which are destroyed by then.
@@ -6,7 +6,8 @@ That needs none of the log's own keys, which are destroyed by then.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from kernel.clock import Clock
@@ -51,18 +52,32 @@ class EndedCosigning:
 
     def _met(self, reader: LogReader) -> bool:
         final = reader.refresh()
-        policy = replace(self._policy, logs=tuple(map(TrustedLog, reader.keys)))
-        if quorum_met(policy, final):
+        if quorum_met(self._policy_for(reader), final):
             return True
-        asking = Cosigning(policy, reader, lambda _signed: False, self._clock, self._seconds)
-        try:
+        with self._asking(reader) as asking:
             done = asking.round(final, everyone=True)
-        finally:
-            asking.stop()
         if len(done.signed.note.signatures) > len(final.note.signatures):
             self._publish(reader.shard, done.signed)
             reader.advance(done.signed)
         return done.met
+
+    def compare(self, reader: LogReader, signed: SignedCheckpoint | None) -> bool:
+        """`Cosigning.compare` for the shard of `reader`, before its last checkpoint is signed."""
+        with self._asking(reader) as asking:
+            return asking.compare(signed)
+
+    def _policy_for(self, reader: LogReader) -> Policy:
+        """The witnesses of the policy count for each shard, whichever logs it still lists."""
+        return replace(self._policy, logs=tuple(map(TrustedLog, reader.keys)))
+
+    @contextmanager
+    def _asking(self, reader: LogReader) -> Iterator[Cosigning]:
+        policy = self._policy_for(reader)
+        asking = Cosigning(policy, reader, lambda _signed: False, self._clock, self._seconds)
+        try:
+            yield asking
+        finally:
+            asking.stop()
 
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="ended", daemon=True)
