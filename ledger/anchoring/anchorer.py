@@ -86,9 +86,15 @@ class Anchorer:
         for transaction in self._open(MINED):
             self._settle(at, transaction)
         self._finish_evidence()
+        refused: NotAppointed | None = None
         for reader in self._ledger.evidence.unproved(CHAIN_KIND, self.plan.source):
             if not self._open(PENDING):
-                self._anchor(at, reader, now=now)
+                try:
+                    self._anchor(at, reader, now=now)
+                except NotAppointed as error:
+                    refused = refused or error  # each shard has its own appointment
+        if refused is not None:
+            raise refused
 
     def close(self) -> None:
         self._node.close()
