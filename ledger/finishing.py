@@ -3,27 +3,24 @@
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 from ledger.high_water import HeadMemory
 from ledger.outside import Outside
-from ledger.pkcs11.signers import Tokens
 from ledger.reader import LogReader
 from ledger.sequencer import Sequencer
-from ledger.shard_keys import open_signers
+from ledger.shard_keys import ShardKeys
 from ledger.stops import Stops
-from ledger.tilestore import Shards
+from ledger.tilestore import OpensShards
 from storage.database import Database
 
 
 def finisher(
     *,
     database: Database,
-    directory: Path,
-    shards: Shards,
+    keys: ShardKeys,
+    shards: OpensShards,
     stops: Stops,
     memory: HeadMemory | None,
-    tokens: Tokens | None,
     outside: Outside,
 ) -> Callable[[str, datetime], None]:
     """What `Succession` calls: recovers a shard with its own keys, and publishes it.
@@ -33,7 +30,7 @@ def finisher(
     """
 
     def finish(shard: str, at: datetime) -> None:
-        signers = open_signers(directory, shard, tokens)
+        signers = keys.open(shard)
         tiles = shards.open(shard)
         reader = LogReader(tiles, shard, *(signer.key for signer in signers))
         sequencer = Sequencer(

@@ -33,7 +33,7 @@ from ledger.readers import Readers
 from ledger.records import OpenedRecord, Records
 from ledger.retired import Retired
 from ledger.sequencer import Sequencer
-from ledger.shard_keys import create_signers, open_signers
+from ledger.shard_keys import KeyFolder, create_signers, open_signers
 from ledger.stops import Stops
 from ledger.succession import Succession
 from ledger.tilestore import FolderShards, Shards, TileStore
@@ -87,6 +87,7 @@ class Ledger:
         self.evidence = LogEvidence(database, self.readers, self.records, self.signed_checkpoint)
         self.tokens = tokens
         self.outside = Outside()
+        keys = KeyFolder(directory, tokens)
         self.sequencer = Sequencer(
             database=database,
             tiles=tiles,
@@ -97,20 +98,18 @@ class Ledger:
             memory=memory,
             succession=Succession(
                 database=database,
-                directory=directory,
+                keys=keys,
                 shards=shards,
                 retired=self.readers.retired,
                 shard=shard,
                 finish=finisher(
                     database=database,
-                    directory=directory,
+                    keys=keys,
                     shards=shards,
                     stops=self.stops,
                     memory=memory,
-                    tokens=tokens,
                     outside=self.outside,
                 ),
-                tokens=tokens,
             ),
         )
         self.sequencer.vouch = partial(self.outside.compare, self.reader)

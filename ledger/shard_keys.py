@@ -6,6 +6,7 @@ nobody can then sign another head for it, whoever gets hold of the machine.
 """
 
 from pathlib import Path
+from typing import Protocol
 
 from ledger.errors import KeyMismatch
 from ledger.keys import (
@@ -77,6 +78,32 @@ def prepare_signers(
     if any(signer.key.name != origin for signer in signers):
         raise KeyMismatch()
     return signers
+
+
+class ShardKeys(Protocol):
+    """Where the keys of all shards lie."""
+
+    def open(self, shard: str) -> list[NoteSigner]:
+        """Ed25519 first. `FileNotFoundError` if they are not there, or no longer."""
+        ...
+
+    def destroy(self, shard: str) -> bool:
+        """Durably; whether there were any."""
+        ...
+
+
+class KeyFolder:
+    """`ShardKeys` in `keys/` of the store, or where its files refer to."""
+
+    def __init__(self, directory: Path, tokens: Tokens | None) -> None:
+        self._directory = directory
+        self._tokens = tokens
+
+    def open(self, shard: str) -> list[NoteSigner]:
+        return open_signers(self._directory, shard, self._tokens)
+
+    def destroy(self, shard: str) -> bool:
+        return destroy_signers(self._directory, shard, self._tokens)
 
 
 def destroy_signers(directory: Path, shard: str, tokens: Tokens | None = None) -> bool:

@@ -382,6 +382,18 @@ def test_what_remains_in_the_rows_is_what_the_page_says(scene: Scene) -> None:
     assert found == told
 
 
+def test_times_alone_lead_to_the_leaf_so_cutting_ids_would_not_help(scene: Scene) -> None:
+    """Why the page says that the link stays: nobody needs an id to follow it."""
+    (material,) = scene.rows("materials", material_id=scene.material)
+    found = [
+        row["leaf_index"]
+        for row in scene.rows("ledger_entries", public=False)
+        if row["at"] == material["registered_at"]
+    ]
+    assert len(found) == 1
+    assert found[0] in scene.leaves
+
+
 def test_only_the_vault_leads_from_the_random_id_to_a_name(scene: Scene) -> None:
     """Without it the row of the holder says nothing: its look-up is a keyed digest."""
     (party,) = scene.rows("parties", party_id=scene.holder)
