@@ -172,7 +172,7 @@ def routes(room: ArchiveRoom, access: Access) -> APIRouter:
         rooms.ledger.wait_for(item.entry_id, _RECEIPT_SECONDS)
         try:
             with rooms.database.read() as tx:
-                data = rooms.ledger.receipt(tx, item.entry_id)
+                data = rooms.ledger.evidence.receipt(tx, item.entry_id)
         except NotYetLogged:
             pending = PendingOut(status="pending").model_dump_json()
             return Response(pending, 202, {"Retry-After": "1"}, media_type="application/json")

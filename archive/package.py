@@ -212,7 +212,7 @@ def _pinned(room: ArchiveRoom, gathered: Gathered) -> dict[str, SignedCheckpoint
             raise NotInLog(entry=record.entry_id)
         last[record.shard] = max(last.get(record.shard, 0), record.leaf_index)
     ledger = room.materials.ledger
-    return {shard: ledger.checkpoint_for(shard, last[shard]) for shard in sorted(last)}
+    return {shard: ledger.evidence.checkpoint_for(shard, last[shard]) for shard in sorted(last)}
 
 
 def _settled(room: ArchiveRoom, case_id: str) -> Gathered:
@@ -256,7 +256,7 @@ def _content(
         case=describe(gathered, documents, pinned, at, room.software),
         payload=payload,
         texts=texts,
-        vkeys=[key.text for shard in pinned for key in rooms.ledger.reader_of(shard).keys],
+        vkeys=[key.text for shard in pinned for key in rooms.ledger.readers.of(shard).keys],
         at=at,
         software=room.software,
     )
@@ -271,11 +271,11 @@ def _receipt(
         raise NotInLog(entry=record.entry_id)
     head = pinned.checkpoint
     ledger = room.materials.ledger
-    nodes = ledger.reader_of(record.shard).nodes(head.size)
+    nodes = ledger.readers.of(record.shard).nodes(head.size)
     hashes = inclusion_proof(nodes, record.leaf_index, head.size)
     verify_inclusion(leaf_hash(record.leaf), record.leaf_index, head.size, hashes, head.root)
     proof = LogProof(record.leaf_index, tuple(hashes), pinned)
-    anchors = ledger.anchors_of(tx, record.shard, record.leaf_index)
+    anchors = ledger.evidence.anchors_of(tx, record.shard, record.leaf_index)
     return build_receipt(record.canonical, record.salt, proof, anchors)
 
 

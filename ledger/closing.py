@@ -7,6 +7,7 @@ checkpoint is known before it is signed: the tree that it is about is. Entries w
 place by then get theirs in the successor. All that follows is recovery (`succession`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,13 +17,14 @@ from ledger import heads
 from ledger.checkpoints import Checkpoint
 from ledger.errors import LogMissing, ShardNameInvalid, SuccessorNotTrusted
 from ledger.heads import Head
+from ledger.journal import Journal
 from ledger.layout import SHARD, origin_of
 from ledger.leaves import CLOSED, OPENED, public_leaf
 from ledger.notes import VerifierKey
 from ledger.policy import Policy
-from ledger.retired import Ended
+from ledger.retired import Ended, shard_of
 from ledger.service import Ledger
-from ledger.shard_keys import prepare_signers
+from ledger.shard_keys import key_shards, prepare_signers
 from storage.database import WriteTx
 
 
@@ -58,6 +60,24 @@ def prepare_successor(ledger: Ledger, shard: str) -> Successor:
     return Successor(shard, origin, tuple(signer.key for signer in signers))
 
 
+def prepared_places(ledger: Ledger) -> set[str]:
+    """Shards that have keys and an empty place and were never begun: what a close leaves that
+    was cut off before its transaction, and what the next one takes up. For a check."""
+    return {
+        shard
+        for shard in key_shards(ledger.directory)
+        if shard > ledger.shard and _is_empty_place(ledger, shard)
+    }
+
+
+def _is_empty_place(ledger: Ledger, shard: str) -> bool:
+    try:
+        tiles = ledger.shards.open(shard)
+    except LogMissing:
+        return False
+    return tiles.checkpoint() is None and not any(tiles.names())
+
+
 def close_shard(ledger: Ledger, successor: Successor, at: datetime) -> None:
     """Publish what waits, close the shard, and publish its last checkpoint.
 
@@ -71,22 +91,31 @@ def close_shard(ledger: Ledger, successor: Successor, at: datetime) -> None:
         ledger.shards.open(successor.shard)
     except LogMissing:
         ledger.shards.create(successor.shard)
+    leaf, end = ending(ledger.journal, at, ledger.keys, successor)
+    ledger.sequence(at, lambda: ledger.sequencer.close(at, leaf, end))
+
+
+def ending(
+    journal: Journal, at: datetime, keys: tuple[VerifierKey, ...], successor: Successor
+) -> tuple[bytes, Callable[[WriteTx, Head, Checkpoint], Head]]:
+    """What `Sequencer.close` needs for the shard with these keys: its last entry, and the
+    transaction that ends it and begins the successor."""
+    origin = keys[0].name
     closed: dict[str, JsonValue] = {
-        "origin": ledger.origin,
-        "shard": ledger.shard,
+        "origin": origin,
+        "shard": shard_of(origin),
         "successor": successor.body(),
     }
-    leaf = public_leaf(CLOSED, {"at": time_text(at), **closed})
 
     def end(tx: WriteTx, head: Head, final: Checkpoint) -> Head:
-        last = ledger.journal.publish(tx, at, CLOSED, closed)
+        last = journal.publish(tx, at, CLOSED, closed)
         ended = heads.end(tx, at, head, successor.shard, last.entry_id)
-        opened = {**successor.body(), "previous": Ended(final, ledger.keys).body()}
-        first = ledger.journal.publish(tx, at, OPENED, opened)
+        opened = {**successor.body(), "previous": Ended(final, keys).body()}
+        first = journal.publish(tx, at, OPENED, opened)
         heads.begin(tx, at, successor.shard, successor.origin, first.entry_id)
         return ended
 
-    ledger.sequence(at, lambda: ledger.sequencer.close(at, leaf, end))
+    return public_leaf(CLOSED, {"at": time_text(at), **closed}), end
 
 
 def require_trusted(policy: Policy | None, successor: Successor) -> None:

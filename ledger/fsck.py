@@ -58,13 +58,13 @@ def _readers(
     own = {ledger.shard: ledger.reader}
     earlier = [head for head in found if head.shard != ledger.shard]
     try:
-        ledger.retired.readers()
+        ledger.readers.retired.readers()
     except CodedError as error:
         # Without a checkpoint of the newest shard there is nothing to prove it by, which
         # is named already.
         if earlier and not isinstance(error, LogMissing):
             problems.append(Problem.of("shards_broken", ledger.shard, error.code))
-    readers = own | {reader.shard: reader for reader in ledger.retired.known}
+    readers = own | {reader.shard: reader for reader in ledger.readers.retired.known}
     if set(readers) - {head.shard for head in found}:
         problems.append(Problem.of("shards_broken", HEAD, "a shard without its row"))
     for head, follower in zip(found, [*found[1:], None], strict=True):
@@ -134,7 +134,7 @@ def _check_end(ledger: Ledger, head: Head, reader: LogReader | None) -> list[Pro
     try:
         last = reader.final.size - 1
         entry = reader.bundle(last // TILE_WIDTH, last + 1)[last % TILE_WIDTH]
-        follower = ledger.reader_of(head.successor or "")
+        follower = ledger.readers.of(head.successor or "")
         leaf = parse_leaf(entry)
     except CodedError:
         return [wrong]

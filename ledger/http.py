@@ -27,7 +27,7 @@ _TILE_CACHE = "public, max-age=31536000, immutable"
 def _reader(ledger: Ledger, shard: str) -> LogReader:
     """`TilePathInvalid` for a shard that this log has not, or not yet."""
     try:
-        return ledger.reader_of(shard)
+        return ledger.readers.of(shard)
     except (NotInLog, NotYetLogged) as error:
         raise TilePathInvalid() from error
 

@@ -5,10 +5,12 @@ from typing import TypeAlias
 
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import OutsideUnreachable
+from ledger.reader import LogReader
 
-# Compares the database's head (None: an empty log) with what somebody outside remembers.
+# Compares the database's head of a shard (None: it is empty) with what somebody outside
+# remembers of it; the reader reads that shard up to the head.
 # Whether they answered; `DatabaseOlderThanLog` or `LogDiverged` when they contradict it.
-Memory: TypeAlias = Callable[[SignedCheckpoint | None], bool]
+Memory: TypeAlias = Callable[[LogReader, SignedCheckpoint | None], bool]
 
 
 class Outside:
@@ -20,8 +22,8 @@ class Outside:
     def add(self, memory: Memory) -> None:
         self._memories.append(memory)
 
-    def compare(self, signed: SignedCheckpoint | None) -> None:
+    def compare(self, reader: LogReader, signed: SignedCheckpoint | None) -> None:
         """What the memories raise; `OutsideUnreachable` if there are some and none answers."""
-        answered = [memory(signed) for memory in self._memories]
+        answered = [memory(reader, signed) for memory in self._memories]
         if answered and not any(answered):
             raise OutsideUnreachable()

@@ -31,7 +31,7 @@ def scrub_bundles(ledger: Ledger, shard: str, size: int, numbers: Iterable[int])
     Raises what reading the head or the checkpoint raises, when they are no longer
     what they were when `size` was read.
     """
-    reader = ledger.reader_of(shard)
+    reader = ledger.readers.of(shard)
     if reader.published().checkpoint.size < size:
         reader.refresh()
     with ledger.database.read() as tx:

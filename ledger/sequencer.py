@@ -201,6 +201,10 @@ class Sequencer:
         if behind:
             self._publish(head.checkpoint)
         given = self._round(at) if head.staged_size > head.size else 0
+        if head.size == 0:
+            # Of an empty shard witnesses can be asked nothing. Its first checkpoint is always
+            # the same, about its opening alone: asked with it, before there is a second one.
+            self.vouch(self._own_checkpoint(self._head))
         if self._succession is not None:
             self._succession.settle(self._head)
         return given

@@ -2,53 +2,46 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from kernel.canonical import JsonValue, canonical_bytes, parse_record
 from kernel.clock import Clock
 from ledger import heads
-from ledger.anchoring.rows import covering, proved_sizes
-from ledger.anchors import with_proof
-from ledger.checkpoints import Checkpoint, SignedCheckpoint, parse_checkpoint
+from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.errors import (
-    CommitmentMismatch,
     DatabaseWithoutKey,
     KeyWithoutDatabase,
-    LedgerStopped,
     LogDiverged,
     LogExists,
     LogMissing,
     LogNotTrusted,
-    NotInLog,
-    NotYetLogged,
-    PublicEntry,
-    ReceiptElsewhere,
 )
+from ledger.finishing import finisher
 from ledger.follower import Follower
 from ledger.high_water import HeadMemory
 from ledger.journal import Journal
 from ledger.layout import lock_path, log_path, origin_of, stops_store
-from ledger.leaves import OPENED, blinded_leaf
+from ledger.leaves import OPENED
 from ledger.lock import SequencerLock, lock_of
-from ledger.merkle import leaf_hash
+from ledger.log_evidence import LogEvidence
 from ledger.notes import NoteSigner
 from ledger.outside import Outside
 from ledger.pkcs11.signers import Tokens
 from ledger.policy import Policy
 from ledger.reader import LogReader
-from ledger.receipts import build_receipt, parse_receipt
+from ledger.readers import Readers
 from ledger.records import OpenedRecord, Records
 from ledger.retired import Retired
-from ledger.sequencer import Sequencer, reason_of
-from ledger.shard_keys import create_signers, open_signers
+from ledger.sequencer import Sequencer
+from ledger.shard_keys import KeyFolder, create_signers, open_signers
 from ledger.stops import Stops
 from ledger.succession import Succession
 from ledger.tilestore import FolderShards, Shards, TileStore
 from ledger.waiting import Waiting
-from ledger.witness.cosigning import Cosigning, quorum_met
+from ledger.witness.cosigning import Cosigning
 from ledger.witness.ended import EndedCosigning
 from ledger.worker import INTERVAL, Worker
-from storage.database import Database, ReadTx, WriteTx
+from storage.database import Database, WriteTx
 from storage.keyvault import KeyVault
 from storage.objects import ObjectStore
 
@@ -88,11 +81,13 @@ class Ledger:
         self.directory = directory
         self.shards = shards
         self.reader = LogReader(tiles, shard, *self.keys)
-        self.retired = Retired(self.reader, shards)
+        self.readers = Readers(self.reader, Retired(self.reader, shards))
         self.stops = Stops(stops, vault)
-        self.records = Records(vault, self.reader_of, self.stops)
-        self._memory = memory
+        self.records = Records(vault, self.readers.of, self.stops)
+        self.evidence = LogEvidence(database, self.readers, self.records, self.signed_checkpoint)
         self.tokens = tokens
+        self.outside = Outside()
+        keys = KeyFolder(directory, tokens)
         self.sequencer = Sequencer(
             database=database,
             tiles=tiles,
@@ -103,23 +98,27 @@ class Ledger:
             memory=memory,
             succession=Succession(
                 database=database,
-                directory=directory,
+                keys=keys,
                 shards=shards,
-                retired=self.retired,
+                retired=self.readers.retired,
                 shard=shard,
-                finish=self._finish_earlier,
-                tokens=tokens,
+                finish=finisher(
+                    database=database,
+                    keys=keys,
+                    shards=shards,
+                    stops=self.stops,
+                    memory=memory,
+                    outside=self.outside,
+                ),
             ),
         )
-        self.outside = Outside()
-        self.sequencer.vouch = self.outside.compare
+        self.sequencer.vouch = partial(self.outside.compare, self.reader)
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self._follower = Follower(self.reader, lambda: self.leading)
-        self._waiting = Waiting(database, self)
+        self._waiting = Waiting(database, self.readers, self.sequencer, self.checkpoint)
         self.journal = Journal(vault, wake=self._worker.wake)
         self.cosigning: Cosigning | None = None
         self._ended: EndedCosigning | None = None
-        self._hold_back = False
 
     # --- Birth and opening ---
 
@@ -246,20 +245,27 @@ class Ledger:
         """
         if all(log.key != self.key for log in policy.logs):
             raise LogNotTrusted()
-        self.cosigning = Cosigning(
+        cosigning = Cosigning(
             policy, self.reader, self.sequencer.republish, self.clock, seconds, lambda: self.leading
         )
-        if self.cosigning.states():
-            self.outside.add(self.cosigning.compare)
-        self._ended = EndedCosigning(
+        ended = EndedCosigning(
             policy,
-            self.retired.readers,
+            self.readers.retired.readers,
             lambda shard, signed: self.shards.open(shard).publish(signed.encode()),
             self.clock,
             seconds,
             lambda: self.leading,
         )
-        self._hold_back = hold_back
+
+        def compare(reader: LogReader, signed: SignedCheckpoint | None) -> bool:
+            if reader is self.reader:
+                return cosigning.compare(signed)
+            return ended.compare(reader, signed)
+
+        if cosigning.states():
+            self.outside.add(compare)
+        self.cosigning, self._ended = cosigning, ended
+        self.evidence.use_witnesses(cosigning, hold_back=hold_back)
 
     def start(self) -> None:
         """Compare, recover, and sequence in the background. Raises what recovery raises."""
@@ -310,74 +316,11 @@ class Ledger:
         """Whether this process writes the log now, and does not stand by."""
         return self._worker.leading and self.sequencer.failure is None
 
-    def require_running(self) -> None:
-        """`LedgerStopped` with the reason, unless the log is being written."""
-        if (failure := self.sequencer.failure) is not None:
-            raise LedgerStopped(reason=reason_of(failure)) from failure
-        if not self._worker.running:
-            raise LedgerStopped(reason="not_started")
-
-    # --- Shards ---
-
-    def reader_of(self, shard: str) -> LogReader:
-        """Of this shard or an earlier one, which it has proved. `NotInLog`: it never was;
-        `NotYetLogged`: begun after this process opened the log, or nothing published yet."""
-        if shard == self.shard:
-            return self.reader
-        if shard > self.shard:
-            raise NotYetLogged()
-        try:
-            found = self.retired.reader(shard)
-        except LogMissing as error:
-            raise NotYetLogged() from error
-        if found is None:
-            raise NotInLog(entry=shard)
-        return found
-
-    def readers(self) -> tuple[LogReader, ...]:
-        """Of all shards, the oldest first; raises what proving the earlier ones raises."""
-        return (*self.retired.readers(), self.reader)
-
-    def finals(self) -> list[Checkpoint]:
-        """The last checkpoints of all earlier shards, the oldest first."""
-        return [reader.final for reader in self.retired.readers() if reader.final is not None]
-
-    def origin_of(self, shard: str) -> str:
-        """The origin of a shard; raises what `reader_of` does."""
-        return self.reader_of(shard).key.name
-
-    def unproved(self, kind: str, source: str) -> list[LogReader]:
-        """The shards for which evidence from outside is to be got next, the oldest first:
-        those that ended before their last checkpoint had it, and the newest."""
-        self.signed_checkpoint()
-        with self.database.read() as tx:
-            proved = proved_sizes(tx, kind, source)
-        ended = [
-            reader
-            for reader in self.retired.readers()
-            if reader.final is not None and proved.get(reader.shard, 0) < reader.final.size
-        ]
-        return [*ended, self.reader]
-
     def cosign_ended(self) -> list[str]:
         """Ask once for the ends of earlier shards: origins whose quorum is unmet still."""
         return [] if self._ended is None else self._ended.collect()
 
-    def _finish_earlier(self, shard: str, at: datetime) -> None:
-        """Finish the last round of the shard before, which a close that was cut off left."""
-        signers = open_signers(self.directory, shard, self.tokens)
-        tiles = self.shards.open(shard)
-        Sequencer(
-            database=self.database,
-            tiles=tiles,
-            signers=signers,
-            reader=LogReader(tiles, shard, *(signer.key for signer in signers)),
-            stops=self.stops,
-            shard=shard,
-            memory=self._memory,
-        ).recover(at)
-
-    # --- Evidence ---
+    # --- What it is, and what is published ---
 
     @property
     def origin(self) -> str:
@@ -394,7 +337,7 @@ class Ledger:
         It lists all keys of all its shards, so that what each one signed is verified and
         reported. How earlier shards ended is for `demands_text`.
         """
-        keys = (key for reader in self.readers() for key in reader.keys)
+        keys = (key for reader in self.readers.all() for key in reader.keys)
         return "".join(f"log {key.text}\n" for key in keys) + "quorum none\n"
 
     def signed_checkpoint(self) -> SignedCheckpoint:
@@ -404,82 +347,6 @@ class Ledger:
 
     def checkpoint(self) -> Checkpoint:
         return self.signed_checkpoint().checkpoint
-
-    def receipt(self, tx: ReadTx, entry_id: str) -> bytes:
-        """The receipt of an entry: canonical JSON and a newline.
-
-        `EntryUnknown`, `RecordErased`, `PublicEntry`; `NotYetLogged` until its
-        checkpoint is published.
-        """
-        record = self.records.open(tx, entry_id)
-        if not record.salt:
-            raise PublicEntry()
-        found = self.records.prove(record)
-        shard, index = found.shard, found.index
-        under = self.checkpoint_for(shard, index)
-        proof = self.reader_of(shard).inclusion(index, under).proof()
-        anchors = self.anchors_of(tx, shard, index)
-        return build_receipt(record.canonical, record.salt, proof, anchors)
-
-    def anchors_of(self, tx: ReadTx, shard: str, index: int) -> list[dict[str, JsonValue]]:
-        """Evidence from outside for the entry at `index` of a shard, each with its own proof."""
-        reader = self.reader_of(shard)
-        return [
-            with_proof(
-                parse_record(kept.evidence),
-                reader.proof_under(index, parse_checkpoint(kept.checkpoint)),
-            )
-            for kept in covering(tx, shard, index)
-        ]
-
-    def refreshed(self, tx: ReadTx, receipt: bytes) -> bytes:
-        """A receipt of this log with the newest proof, and all evidence there is by now.
-
-        Record and salt come from the receipt itself: it works for whoever holds one, also
-        after the record was erased here. What parsing raises; `CommitmentMismatch`,
-        `ReceiptElsewhere` for a receipt of another log, `InclusionInvalid` for one whose
-        entry does not stand where it says.
-        """
-        old = parse_receipt(receipt)
-        canonical = canonical_bytes(old.record)
-        if blinded_leaf(old.salt, canonical) != old.entry:
-            raise CommitmentMismatch()
-        origin = old.proof.checkpoint.checkpoint.origin
-        reader = next((one for one in self.readers() if one.key.name == origin), None)
-        if reader is None:
-            raise ReceiptElsewhere()
-        shard, index = reader.shard, old.proof.index
-        proof = reader.inclusion(index, self.checkpoint_for(shard, index)).proof()
-        proof.verify_leaf(leaf_hash(old.entry))
-        return build_receipt(canonical, old.salt, proof, self.anchors_of(tx, shard, index))
-
-    def checkpoint_for(self, shard: str, index: int) -> SignedCheckpoint:
-        """The checkpoint on which evidence about the entries of a shard up to `index` stands.
-
-        The newest that met the quorum of witnesses, if there are any and it covers them;
-        otherwise the published one, or `NotYetLogged` when evidence is held back. Of a shard
-        that has ended always its last one.
-        """
-        if shard != self.shard:
-            return self._final_of(self.reader_of(shard))
-        published = self.signed_checkpoint()
-        if self.cosigning is None:
-            return published
-        witnessed = self.cosigning.newest
-        if witnessed is not None and index < witnessed.checkpoint.size:
-            return witnessed
-        if self._hold_back and not quorum_met(self.cosigning.policy, published):
-            raise NotYetLogged()
-        return published
-
-    def _final_of(self, reader: LogReader) -> SignedCheckpoint:
-        final = reader.published()
-        if self.cosigning is None or self.cosigning.vouched(final, reader.keys):
-            return final
-        final = reader.refresh()  # whoever writes the log may have got cosignatures since
-        if self._hold_back and not self.cosigning.vouched(final, reader.keys):
-            raise NotYetLogged()
-        return final
 
     # --- Waiting ---
 

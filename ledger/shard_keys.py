@@ -6,6 +6,7 @@ nobody can then sign another head for it, whoever gets hold of the machine.
 """
 
 from pathlib import Path
+from typing import Protocol
 
 from ledger.errors import KeyMismatch
 from ledger.keys import (
@@ -15,6 +16,7 @@ from ledger.keys import (
     open_key_file,
     open_mldsa44_key_file,
 )
+from ledger.layout import SHARD
 from ledger.notes import NoteSigner
 from ledger.pkcs11.signers import Tokens
 
@@ -32,6 +34,13 @@ def key_path(directory: Path, shard: str) -> Path:
 
 def mldsa44_key_path(directory: Path, shard: str) -> Path:
     return signer_paths(directory / KEYS, shard)[1]
+
+
+def key_shards(directory: Path) -> set[str]:
+    """The shards of which there is an Ed25519 key, or a reference to one."""
+    names = (path.name for path in (directory / KEYS).glob("log-*.key"))
+    found = (name.removeprefix("log-").removesuffix(".key") for name in names)
+    return {shard for shard in found if SHARD.fullmatch(shard)}
 
 
 def open_signers(directory: Path, shard: str, tokens: Tokens | None = None) -> list[NoteSigner]:
@@ -69,6 +78,32 @@ def prepare_signers(
     if any(signer.key.name != origin for signer in signers):
         raise KeyMismatch()
     return signers
+
+
+class ShardKeys(Protocol):
+    """Where the keys of all shards lie."""
+
+    def open(self, shard: str) -> list[NoteSigner]:
+        """Ed25519 first. `FileNotFoundError` if they are not there, or no longer."""
+        ...
+
+    def destroy(self, shard: str) -> bool:
+        """Durably; whether there were any."""
+        ...
+
+
+class KeyFolder:
+    """`ShardKeys` in `keys/` of the store, or where its files refer to."""
+
+    def __init__(self, directory: Path, tokens: Tokens | None) -> None:
+        self._directory = directory
+        self._tokens = tokens
+
+    def open(self, shard: str) -> list[NoteSigner]:
+        return open_signers(self._directory, shard, self._tokens)
+
+    def destroy(self, shard: str) -> bool:
+        return destroy_signers(self._directory, shard, self._tokens)
 
 
 def destroy_signers(directory: Path, shard: str, tokens: Tokens | None = None) -> bool:

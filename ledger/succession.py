@@ -7,16 +7,14 @@ the next start.
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from ledger import heads
 from ledger.errors import LogDiverged, LogMissing
 from ledger.heads import Head
-from ledger.pkcs11.signers import Tokens
 from ledger.reader import LogReader
 from ledger.retired import Retired, ended_before, shard_of
-from ledger.shard_keys import destroy_signers, open_signers
-from ledger.tilestore import Shards
+from ledger.shard_keys import ShardKeys
+from ledger.tilestore import OpensShards
 from storage.database import Database
 
 
@@ -27,21 +25,19 @@ class Succession:
         self,
         *,
         database: Database,
-        directory: Path,
-        shards: Shards,
+        keys: ShardKeys,
+        shards: OpensShards,
         retired: Retired,
         shard: str,
         finish: Callable[[str, datetime], None],
-        tokens: Tokens | None = None,
     ) -> None:
         """`finish(shard, at)`: recovers that shard with its own keys, and publishes it."""
         self._database = database
-        self._directory = directory
+        self._keys = keys
         self._shards = shards
         self._retired = retired
         self._shard = shard
         self._finish = finish
-        self._tokens = tokens
         self._before: LogReader | None = None
 
     def prepare(self, at: datetime, head: Head, opened: bytes | None) -> None:
@@ -60,7 +56,7 @@ class Succession:
         if ended is None or before is None or before.origin != ended.final.origin:
             raise LogDiverged(reason="the shard's opening names another one before it")
         try:
-            keys = tuple(one.key for one in open_signers(self._directory, before.shard))
+            keys = tuple(one.key for one in self._keys.open(before.shard))
         except FileNotFoundError:
             raise LogDiverged(reason="the keys of the shard before are gone too early") from None
         if keys != ended.keys:
@@ -77,7 +73,7 @@ class Succession:
         with self._database.read() as tx:
             before = heads.predecessor(tx, self._shard)
         if before is not None and before.size == before.staged_size:
-            destroy_signers(self._directory, before.shard, self._tokens)
+            self._keys.destroy(before.shard)
 
     def reader(self, origin: str) -> LogReader | None:
         """Of an earlier shard by its origin; None if there is no such shard."""

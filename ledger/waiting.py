@@ -1,14 +1,13 @@
 """Waiting until entries stand under a published checkpoint, of whichever shard."""
 
 import time
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import select
 
 from ledger.checkpoints import Checkpoint
 from ledger.errors import EntryUnknown, LogMissing, NotInLog, NotYetLogged
-from ledger.reader import LogReader
+from ledger.readers import Readers
 from ledger.records import OpenedRecord
 from ledger.sequencer import Sequencer
 from ledger.tables import ledger_entries
@@ -18,29 +17,21 @@ from storage.errors import StoreAway
 _POLL = 0.2  # seconds between looks at the store when another process sequences
 
 
-class Published(Protocol):
-    """What is asked of the log: see `Ledger`."""
-
-    @property
-    def shard(self) -> str: ...
-
-    @property
-    def reader(self) -> LogReader: ...
-
-    @property
-    def sequencer(self) -> Sequencer: ...
-
-    def checkpoint(self) -> Checkpoint: ...
-
-    def reader_of(self, shard: str) -> LogReader: ...
-
-
 class Waiting:
     """See the methods of `Ledger` with these names. Any number of threads may wait."""
 
-    def __init__(self, database: Database, log: Published) -> None:
+    def __init__(
+        self,
+        database: Database,
+        readers: Readers,
+        sequencer: Sequencer,
+        published: Callable[[], Checkpoint],
+    ) -> None:
+        """`published`: the newest published checkpoint of the newest shard."""
         self._database = database
-        self._log = log
+        self._readers = readers
+        self._sequencer = sequencer
+        self._published = published
 
     def wait_for(self, entry_id: str, seconds: float) -> bool:
         """Wait until the entry's checkpoint is published: True, or False after `seconds`.
@@ -58,10 +49,10 @@ class Waiting:
             if place is not None and self._covered(*place, published):
                 return True
             remaining = deadline - time.monotonic()
-            if remaining <= 0 or self._log.sequencer.failure is not None:
+            if remaining <= 0 or self._sequencer.failure is not None:
                 return False
             size = published
-            self._log.reader.wait_beyond(size, min(remaining, _POLL))
+            self._readers.newest.wait_beyond(size, min(remaining, _POLL))
 
     def unpublished(self, records: Iterable[OpenedRecord]) -> list[str]:
         """The entries among them that no published checkpoint covers yet, in their order."""
@@ -76,10 +67,10 @@ class Waiting:
 
     def _covered(self, shard: str, index: int, size: int) -> bool:
         """Whether it is published, `size` entries of this shard being so."""
-        if shard == self._log.shard:
+        if shard == self._readers.newest.shard:
             return index < size
         try:
-            final = self._log.reader_of(shard).final
+            final = self._readers.of(shard).final
         except (NotYetLogged, NotInLog):
             return False
         return final is not None and index < final.size
@@ -92,11 +83,11 @@ class Waiting:
 
     def _published_size(self, known: int) -> int:
         try:
-            return self._log.checkpoint().size
+            return self._published().size
         except LogMissing:
             return max(known, 0)
         except StoreAway:
-            return self._log.reader.size  # nothing is published meanwhile
+            return self._readers.newest.size  # nothing is published meanwhile
 
     def _place(self, entry_id: str) -> tuple[str, int] | None:
         columns = ledger_entries.c

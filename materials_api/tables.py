@@ -30,8 +30,8 @@ catalogue_versions = Table(
     Column("adopted_at", UtcDateTime, nullable=False),
 )
 
-# Bytes that came in and are not yet part of a material. The digests move to the
-# material's record on registration and are then cleared here.
+# Bytes that came in and are not yet part of a material. The digests, sealed under the key of
+# their object, move to the material's record on registration and are then cleared here.
 uploads = Table(
     "uploads",
     metadata,
@@ -39,11 +39,10 @@ uploads = Table(
     Column("principal", Id, nullable=False),
     Column("object_key", String(128), ForeignKey("objects.object_key"), nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("sha256", LargeBinary(32), nullable=True),
-    Column("sm3", LargeBinary(32), nullable=True),
     Column("media_type", String(127), nullable=False),  # what the content is, not what was claimed
     Column("created_at", UtcDateTime, nullable=False),
     Column("used_at", UtcDateTime, nullable=True),
+    Column("digests", LargeBinary(92), nullable=True),
 )
 Index("ix_uploads_object_key", uploads.c.object_key)
 Index("ix_uploads_created_at", uploads.c.created_at)

@@ -20,6 +20,7 @@ from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import QuorumNotMet
 from ledger.named_evidence import QUORUM_KIND
 from ledger.outside import Memory
+from ledger.reader import LogReader
 from ledger.service import Ledger
 from ledger.witness.asking import WitnessState
 from ledger.witness.cosigning import Cosigning
@@ -222,23 +223,17 @@ def make_anchorer(settings: Settings, ledger: Ledger) -> Anchorer:
     return Anchorer(ledger, make_node(settings), key, _plan(settings))
 
 
-def chain_memory(settings: Settings, ledger: Ledger) -> Memory:
+def chain_memory(settings: Settings) -> Memory:
     """Compares a head with what the chain of the settings remembers."""
 
-    def compare(signed: SignedCheckpoint | None) -> bool:
+    def compare(reader: LogReader, signed: SignedCheckpoint | None) -> bool:
         from ledger.anchoring.comparing import ChainMemory
 
         plan = _plan(settings)
         node = make_node(settings)
         try:
-            memory = ChainMemory(
-                node,
-                chain_id=plan.chain_id,
-                contract=plan.contract,
-                origin=ledger.origin,
-                reader=ledger.reader,
-            )
-            return memory.compare(signed)
+            memory = ChainMemory(node, chain_id=plan.chain_id, contract=plan.contract)
+            return memory.compare(reader, signed)
         finally:
             node.close()
 

@@ -27,7 +27,8 @@ def check_files(
     database: Database, store: ObjectStore, logs: Shards, shards: set[str], now: datetime
 ) -> Findings:
     """Objects without a row, names that are none of a store's. `now` is the computer's
-    time, because the age of files is; `shards` are those that the database knows."""
+    time, because the age of files is; `shards` are those that the database knows, or that
+    are prepared."""
     found = Findings(SENTENCES)
     with found.guarded("objects"):
         for name in store.strangers():

@@ -120,7 +120,7 @@ class Store:
         if settings.witness_policy is not None:
             use_witnesses(self.ledger, settings, settings.witness_policy)
         if settings.anchor_contract is not None:
-            self.ledger.outside.add(chain_memory(settings, self.ledger))
+            self.ledger.outside.add(chain_memory(settings))
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
         self.credentials = Credentials()

@@ -159,6 +159,24 @@ class Engine:
                         found += part
         return bytes(found)
 
+    def server_files(self, path: Path) -> dict[str, bytes] | None:
+        """Every file of the PostgreSQL server, write-ahead log and all, but those of other
+        databases; None where they are not ours to read."""
+        server = self._servers.server
+        if not isinstance(server, PostgresServer):
+            return None
+        server.admin("CHECKPOINT")
+        with psycopg.connect(server.plain_url(self._databases[path])) as connection:
+            query = "SELECT oid FROM pg_database WHERE datname = current_database()"
+            (own,) = connection.execute(query).fetchone() or (0,)
+        found = {}
+        for file in sorted(server.data.rglob("*")):
+            name = file.relative_to(server.data)
+            other = name.parts[0] == "base" and name.parts[1:2] != (str(own),)
+            if file.is_file() and not other:
+                found[str(name)] = file.read_bytes()
+        return found
+
     def copy(self, source: Path, target: Path) -> None:
         """The folder of `source` was copied: so is the database. Nobody may have it open."""
         if not self.is_sqlite:

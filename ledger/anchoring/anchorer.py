@@ -88,7 +88,7 @@ class Anchorer:
             self._settle(at, transaction)
         self._finish_evidence()
         wrong: CodedError | None = None
-        for reader in self._ledger.unproved(CHAIN_KIND, self.plan.source):
+        for reader in self._ledger.evidence.unproved(CHAIN_KIND, self.plan.source):
             if self._open(PENDING):
                 break
             try:
@@ -198,7 +198,7 @@ class Anchorer:
             self._node,
             block,
             address=self.plan.contract,
-            origin=self._ledger.origin_of(shard),
+            origin=self._ledger.readers.origin_of(shard),
             size=size,
             root=root,
             consensus=self.plan.consensus,
@@ -216,7 +216,7 @@ class Anchorer:
         header = parse_header(evidence.header)
         block = self._node.block(header.number)
         if block is None or block.hash != block_hash(header, self.plan.consensus):
-            origin = self._ledger.origin_of(kept.shard)
+            origin = self._ledger.readers.origin_of(kept.shard)
             root = self._node.root_of(self.plan.contract, origin, kept.size)
             newest = self._node.block("latest")
             if root == bytes(32) or newest is None:
@@ -322,7 +322,7 @@ class Anchorer:
             gas=ANCHOR_GAS,
             to=self.plan.contract,
             data=contract.anchor_call(
-                self._ledger.origin_of(what.shard), what.previous_size, what.size, what.root
+                self._ledger.readers.origin_of(what.shard), what.previous_size, what.size, what.root
             ),
         )
         made = replace(

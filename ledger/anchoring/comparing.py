@@ -13,33 +13,30 @@ _log = logging.getLogger(__name__)
 
 
 class ChainMemory:
-    """The newest checkpoint that the contract holds for a log."""
+    """The newest checkpoint that the contract holds for each log."""
 
-    def __init__(
-        self, node: ChainNode, *, chain_id: int, contract: bytes, origin: str, reader: LogReader
-    ) -> None:
+    def __init__(self, node: ChainNode, *, chain_id: int, contract: bytes) -> None:
         self._node = node
         self._chain_id = chain_id
         self._contract = contract
-        self._origin = origin
-        self._reader = reader
 
-    def compare(self, signed: SignedCheckpoint | None) -> bool:
+    def compare(self, reader: LogReader, signed: SignedCheckpoint | None) -> bool:
         """Whether the chain answered. `DatabaseOlderThanLog` when it knows of more entries
         than `signed`, the database's head, has; `LogDiverged` when it holds another root.
 
         A node of another chain, or one without the contract, remembers nothing.
         """
+        origin = reader.key.name
         size = 0 if signed is None else signed.checkpoint.size
         try:
             self._node.require_contract(self._chain_id, self._contract)
-            anchored = self._node.head_of(self._contract, self._origin).size
-            root = self._node.root_of(self._contract, self._origin, anchored) if anchored else b""
+            anchored = self._node.head_of(self._contract, origin).size
+            root = self._node.root_of(self._contract, origin, anchored) if anchored else b""
         except CodedError as error:  # all that `ChainNode` raises
             _log.warning("the chain cannot be compared: %s", error.code)
             return False
         if anchored > size:
             raise DatabaseOlderThanLog(database=size, published=anchored)
-        if anchored and root != tree_root(self._reader.nodes(size), anchored):
+        if anchored and root != tree_root(reader.nodes(size), anchored):
             raise LogDiverged(reason="the chain holds another root")
         return True

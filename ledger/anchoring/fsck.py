@@ -129,7 +129,7 @@ def _document(
     wrong = [name for name, value in told.items() if row[name] != value]
     if not wrong:
         try:
-            reader = ledger.reader_of(row["shard"])
+            reader = ledger.readers.of(row["shard"])
         except (NotInLog, NotYetLogged):
             return ["shard"]
         reader.verify(signed)
@@ -148,7 +148,7 @@ def _checkpoint(ledger: Ledger, row: RowMapping) -> list[str]:
     signed = parse_checkpoint(row["checkpoint"])
     head = signed.checkpoint
     try:
-        reader = ledger.reader_of(row["shard"])
+        reader = ledger.readers.of(row["shard"])
     except (NotInLog, NotYetLogged):
         return ["shard"]
     wrong = []

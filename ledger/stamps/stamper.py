@@ -49,7 +49,7 @@ class Stamper:
     def step(self, at: datetime, *, now: bool = False) -> None:
         """Renew what ends soon; stamp the newest checkpoint if it has none and the time has
         come. Raises why it got no further; the next step tries again."""
-        for reader in self._ledger.unproved(STAMP_KIND, self._authority.name):
+        for reader in self._ledger.evidence.unproved(STAMP_KIND, self._authority.name):
             self._stamp(at, reader, now=now)
         if self._looked is not None and at < self._looked + timedelta(seconds=self._interval):
             return

@@ -1,4 +1,4 @@
-"""Collects what cosignatures are still missing of the last checkpoints of closed shards.
+"""What is asked of witnesses about closed shards: cosignatures of their last checkpoints.
 
 Receipts of their entries stand on these for ever, so the quorum is asked until it is met.
 That needs none of the log's own keys, which are destroyed by then.
@@ -15,7 +15,7 @@ from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import LogMissing
 from ledger.policy import Policy, TrustedLog
 from ledger.reader import LogReader
-from ledger.witness.asking import Witnesses
+from ledger.witness.asking import Witnesses, require_uncontradicted
 from ledger.witness.cosigning import quorum_met
 
 PAUSE = timedelta(seconds=5)  # between two looks; doubled each time
@@ -68,11 +68,22 @@ class EndedCosigning:
 
     def _met(self, reader: LogReader) -> bool:
         final = reader.refresh()
-        policy = replace(self._policy, logs=tuple(map(TrustedLog, reader.keys)))
-        if quorum_met(policy, final):
+        if quorum_met(self._policy_for(reader), final):
             return True
         signed = self._witnesses.ask(reader, final, everyone=True).signed
         if len(signed.note.signatures) > len(final.note.signatures):
             self._publish(reader.shard, signed)
             reader.advance(signed)
-        return quorum_met(policy, signed)
+        return quorum_met(self._policy_for(reader), signed)
+
+    def compare(self, reader: LogReader, signed: SignedCheckpoint | None) -> bool:
+        """`Cosigning.compare` for the shard of `reader`, before its last checkpoint is signed."""
+        if signed is None:
+            return True  # nothing was ever offered to them
+        failures = self._witnesses.ask(reader, signed, everyone=True).failures
+        require_uncontradicted(signed, failures.values())
+        return len(failures) < len(self._witnesses)
+
+    def _policy_for(self, reader: LogReader) -> Policy:
+        """The witnesses of the policy count for each shard, whichever logs it still lists."""
+        return replace(self._policy, logs=tuple(map(TrustedLog, reader.keys)))

@@ -11,6 +11,7 @@ from materials_api.fsck.objects import Content, ContentCheck, content_of
 from materials_api.fsck.sentences import problem
 from materials_api.room import MaterialsRoom
 from materials_api.tables import material_files, uploads
+from materials_api.uploads.incoming import waiting_digests
 from storage.database import ReadTx
 from storage.database.prepared import Prepared
 from storage.objects import ObjectRef, SealedObjects
@@ -30,6 +31,7 @@ class ContentScrub:
 
     def __init__(self, room: MaterialsRoom, objects_: SealedObjects) -> None:
         self._records = room.ledger.records
+        self._vault = room.vault
         self._reading = ContentCheck(room.database, objects_)
 
     def known(self, tx: ReadTx, object_key: str, owner: str | None) -> Known | Problem:
@@ -76,4 +78,7 @@ class ContentScrub:
         if row is None:
             return None
         where = f"{row['upload_id']} {object_key}"
-        return Content(where, None, object_key, row["size"], row["sha256"], row["sm3"])
+        sha256, sm3 = waiting_digests(self._vault, tx, row)
+        if sha256 is None or sm3 is None:
+            return None
+        return Content(where, None, object_key, row["size"], sha256, sm3)

@@ -184,6 +184,6 @@ class Waiting:
             return None
         try:
             with self._room.database.read() as tx:
-                return self._room.ledger.receipt(tx, entry_id)
+                return self._room.ledger.evidence.receipt(tx, entry_id)
         except NotYetLogged:
             return None

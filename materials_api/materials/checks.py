@@ -27,9 +27,10 @@ from materials_api.errors import (
 )
 from materials_api.tables import uploads
 from materials_api.texts import clean_text
-from materials_api.uploads.incoming import Received
+from materials_api.uploads.incoming import Received, waiting_digests
 from parties import HolderRef
 from storage.database import ReadTx
+from storage.keyvault import KeyVault
 
 Row: TypeAlias = RowMapping | Mapping[str, Any]
 
@@ -142,8 +143,10 @@ def uploads_of(
     files: Sequence[FileInput],
     type_: MaterialType,
     limit: int,
-) -> list[RowMapping]:
-    """The uploads' rows in order: this principal's own, unused, of accepted content."""
+    vault: KeyVault,
+) -> list[Row]:
+    """The uploads' rows in order, and their digests: this principal's own, unused, of
+    accepted content."""
     ids = [file.upload for file in files]
     _check_number(ids, type_, limit)
     rows = {
@@ -154,7 +157,7 @@ def uploads_of(
             .with_for_update()
         )
     }
-    found: list[RowMapping] = []
+    found: list[Row] = []
     for upload_id in ids:
         row = rows.get(upload_id)
         if row is None:
@@ -162,7 +165,10 @@ def uploads_of(
             raise UploadUnknown(upload=upload_id if is_id(upload_id, IdKind.UPLOAD) else None)
         if row["used_at"] is not None:
             raise UploadUsed(upload=upload_id)
-        found.append(row)
+        sha256, sm3 = waiting_digests(vault, tx, row)
+        if sha256 is None:
+            raise UploadUnknown(upload=upload_id)  # to be sent again
+        found.append({**row, "sha256": sha256, "sm3": sm3})
     _check_content(found, type_)
     return found
 

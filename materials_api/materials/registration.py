@@ -95,7 +95,7 @@ def register_material(
     most = room.limits.files_per_material
     found: Sequence[Row]
     if fresh is None:
-        found = uploads_of(tx, principal, wanted.files, type_, most)
+        found = uploads_of(tx, principal, wanted.files, type_, most, room.vault)
     else:
         found = fresh_uploads(fresh, type_, most)
     names = [clean_name("files", file.name, room.limits.name_chars) for file in wanted.files]
@@ -244,7 +244,7 @@ def _take_uploads(tx: WriteTx, at: datetime, material_id: str, found: Sequence[R
     tx.execute(
         update(uploads)
         .where(uploads.c.upload_id.in_([row["upload_id"] for row in found]))
-        .values(used_at=at, sha256=None, sm3=None)
+        .values(used_at=at, digests=None)
     )
 
 

@@ -8,6 +8,7 @@ whatever ends earlier leaves nothing that anyone can see.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, delete, func, insert, select
 
@@ -29,7 +30,9 @@ from storage import audit
 from storage.database import ReadTx, WriteTx
 from storage.database.prepared import Prepared
 from storage.errors import DigestMismatch, ObjectTooLarge
+from storage.keyvault import KeyVault
 from storage.objects import ObjectRef, StoredObject, registry
+from storage.objects.sealed_digests import open_digests, seal_digests
 
 _ADD = Prepared(insert(uploads), uploads.c.keys())
 _PENDING = Prepared(
@@ -220,11 +223,12 @@ def add_upload(
             "principal": principal.subject,
             "object_key": stored.object_key,
             "size": stored.size,
-            "sha256": stored.sha256 if owner is None else None,
-            "sm3": stored.sm3 if owner is None else None,
             "media_type": received.media_type,
             "created_at": at,
             "used_at": None if owner is None else at,
+            "digests": None
+            if owner is not None
+            else seal_digests(room.vault, stored.ref(), stored.sha256, stored.sm3),
         },
     )
     audit.note(
@@ -248,9 +252,11 @@ def _again(
     room: MaterialsRoom, tx: ReadTx, principal: Principal, known: RowMapping, received: Received
 ) -> Upload:
     stored = received.stored
-    digests = (known["sha256"], known["sm3"])
-    if known["used_at"] is not None:
-        digests = _registered_digests(room, tx, known["object_key"])
+    digests = (
+        _registered_digests(room, tx, known["object_key"])
+        if known["used_at"] is not None
+        else waiting_digests(room.vault, tx, known)
+    )
     if known["principal"] != principal.subject or digests != (stored.sha256, stored.sm3):
         raise UploadConflict()
     return Upload(
@@ -261,6 +267,16 @@ def _again(
         known["media_type"],
         fresh=False,
     )
+
+
+def waiting_digests(
+    vault: KeyVault, tx: ReadTx, row: RowMapping | Mapping[str, Any]
+) -> tuple[bytes, bytes] | tuple[None, None]:
+    """SHA-256 and SM3 of an upload that is no material's yet; none where the row has none:
+    it is older than they are sealed. `ObjectCorrupt`: the row was made by nobody here."""
+    if row["digests"] is None:
+        return None, None
+    return open_digests(vault, registry.ref(tx, row["object_key"]), row["digests"])
 
 
 def _registered_digests(

@@ -51,7 +51,7 @@ def make_backup(store: Store, folder: Path, tell: Tell) -> Manifest:
             # It may have been made before a shard ended.
             if all(
                 (one.key.name, _vkeys(one)) != (before.origin, before.vkeys)
-                for one in store.ledger.readers()
+                for one in store.ledger.readers.all()
             ):
                 raise BackupOfAnother(path=str(folder), origin=before.origin)
         for _ in range(_TIMES):
@@ -81,7 +81,7 @@ def _attempt(store: Store, folder: Path, tell: Tell) -> Manifest | None:
         return None
     earlier = [
         _copy_log(folder, reader, reader.refresh(), tell)
-        for reader in store.ledger.retired.readers()
+        for reader in store.ledger.readers.retired.readers()
     ]
     signed = _copy_log(folder, store.ledger.reader, _newest_log(store, head.checkpoint), tell)
     size, digest = digest_file(rows_path)

@@ -419,7 +419,7 @@ def _reconcile(
         gone.clear()
         adopted: dict[str, Adopted] = {}
         for log in logs:
-            reader = store.ledger.reader_of(log.reader.shard)
+            reader = store.ledger.readers.of(log.reader.shard)
             adopted[reader.shard] = adopt(
                 tx, at, reader, log.signed, lambda done, total: tell("adopt", done, total)
             )

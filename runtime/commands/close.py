@@ -29,7 +29,7 @@ def _finish(store: Store) -> None:
     ledger = store.ledger
     ledger.sequence(store.clock.now())
     waiting = ledger.cosign_ended()
-    earlier = ledger.retired.readers()
+    earlier = ledger.readers.retired.readers()
     if earlier:
         final = earlier[-1].published().checkpoint
         print(f"已封存 ended: {final.origin}, {final.size} 条 entries, root {final.root.hex()}")

@@ -47,7 +47,7 @@ def export(data: Path, case: str, output: Path) -> int:
             print("  归档凭证补全中，稍后可再取 / the receipt of the export is pending")
             return 0
         with store.database.read() as tx:
-            receipt = store.ledger.receipt(tx, made.entry_id)
+            receipt = store.ledger.evidence.receipt(tx, made.entry_id)
         _write(beside, receipt)
         print(f"归档凭证 receipt {beside}")
     print("核验 verify      mianjiao verify " + _quoted(target) + " --policy POLICY")

@@ -14,6 +14,7 @@ from archive.fsck import fsck as check_archive
 from kernel.clock import SystemClock
 from kernel.errors import CodedError
 from ledger.anchoring.fsck import check_anchoring
+from ledger.closing import prepared_places
 from ledger.fsck import fsck as check_ledger
 from ledger.fsck_reading import UNREADABLE, Findings
 from ledger.problems import Problem
@@ -149,6 +150,7 @@ def _database(store: Store, tell: Tell) -> list[Problem]:
 def _files(store: Store) -> list[Problem]:
     with store.database.read() as tx:
         shards = set(tx.execute(select(ledger_heads.c.shard)).scalars())
+    shards |= prepared_places(store.ledger)
     now = SystemClock().now()
     logs = store.place.shards
     return check_files(store.database, store.object_store, logs, shards, now).problems

@@ -25,7 +25,7 @@ def print_policy(data: Path) -> int:
 def print_retired(data: Path) -> int:
     """The tables of a demands file that pin the ends of earlier shards (TOML)."""
     with open_store(data) as store:
-        sys.stdout.write(demands_text(store.ledger.finals()))
+        sys.stdout.write(demands_text(store.ledger.readers.finals()))
     return 0
 
 

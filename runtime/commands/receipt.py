@@ -19,7 +19,7 @@ def refresh_receipt(data: Path, receipt: Path, output: Path | None) -> int:
     if len(old) > MAX_RECEIPT:
         raise ReceiptFileUnusable(path=str(receipt))
     with open_store(data) as store, store.database.read() as tx:
-        new = store.ledger.refreshed(tx, old)
+        new = store.ledger.evidence.refreshed(tx, old)
     if output is None:
         sys.stdout.write(new.decode())
         return 0

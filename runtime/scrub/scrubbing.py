@@ -78,7 +78,7 @@ class _Run:
     def log(self) -> None:
         progress = self._progress
         newest = self._store.ledger.checkpoint()
-        heads = [*self._store.ledger.finals(), newest]
+        heads = [*self._store.ledger.readers.finals(), newest]
         trees = [(shard_of(head.origin), head.size) for head in heads]
         # A tree is only ever smaller when an older store was put back.
         progress.bundles = min(progress.bundles, sum(bundle_count(size) for _, size in trees))

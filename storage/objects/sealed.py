@@ -121,17 +121,6 @@ class SealedObjects:
             raise ObjectCorrupt(part="ciphertext")
         return digests
 
-    def rehash_cipher(self, ref: ObjectRef) -> None:
-        """Compare the stored bytes with their digest, without keys: `ObjectMissing`,
-        `ObjectCorrupt`."""
-        digest = hashlib.sha256()
-        size = 0
-        for block in self.store.read(ref.object_key):
-            digest.update(block)
-            size += len(block)
-        if size != ref.cipher_size or digest.digest() != ref.cipher_sha256:
-            raise ObjectCorrupt(part="ciphertext")
-
     def _rehash_whole(
         self, ref: ObjectRef, seen: Callable[[bytes], object], *, with_sm3: bool
     ) -> Digests:

@@ -42,6 +42,7 @@ print(
         {
             "signed": result.ok and result.log_ok,
             "size": head.size,
+            "root": head.root.hex(),
             "tiles": report.tiles,
             "bundles": report.bundles,
             "inclusion": all(inclusion) and bool(inclusion),

@@ -117,7 +117,7 @@ class Store:
 
     def receipt(self, entry_id: str) -> bytes:
         with self.database.read() as tx:
-            return self.ledger.receipt(tx, entry_id)
+            return self.ledger.evidence.receipt(tx, entry_id)
 
     def fsck(self) -> list[Problem]:
         return fsck(self.ledger)

@@ -3,7 +3,8 @@
 `python kill_closing.py FOLDER STRIDE` makes one store and prints one JSON line for each
 process. Each child gets a copy of it, closes its shard and begins the next one, and kills
 itself with SIGKILL when its n-th call into the operating system, the database or the
-signer is about to be made or has just returned. A fresh process then starts as any server
+signer is about to be made or has just returned; one more as soon as the place of the next
+shard is made, before the transaction. A fresh process then starts as any server
 does, closes the shard if it was not closed, and checks the whole log. The last child
 comes to its end.
 """
@@ -19,7 +20,8 @@ from pathlib import Path
 from types import ModuleType
 
 from kernel.ids import IdKind, new_id
-from ledger.closing import close_shard, prepare_successor
+from ledger import heads
+from ledger.closing import close_shard, prepare_successor, prepared_places
 from ledger.fsck import fsck
 from ledger.policy import parse_policy
 from ledger.receipts import Evidence, verify_receipt
@@ -55,7 +57,7 @@ def prepare(folder: Path) -> None:
     log.sequence(killing.CLOCK.now())
     with log.database.read() as tx:
         for entry in (entries[0], entries[-1]):
-            (folder / "acknowledged" / entry).write_bytes(log.receipt(tx, entry))
+            (folder / "acknowledged" / entry).write_bytes(log.evidence.receipt(tx, entry))
     record(log, 5)
     log.database.close()
 
@@ -81,24 +83,44 @@ def work(folder: Path, step: int) -> None:
     threading.setprofile(None)
 
 
+def work_until_placed(folder: Path) -> None:
+    """Ends right after the successor's place was made."""
+    place = folder / "log" / "2027"
+
+    def kill(_frame: object, _event: str, _argument: object) -> None:
+        if place.is_dir():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(kill)
+    close(folder)
+
+
+def left_behind(log: Ledger) -> list[str]:
+    """What lies beside the shards and nothing accounts for."""
+    with log.database.read() as tx:
+        known = {*heads.shards(tx), *prepared_places(log)}
+    return list(log.shards.strangers(known))
+
+
 def check(folder: Path) -> tuple[list[str], list[str], str]:
     """Start as a server would; then close what is not closed, and look at everything."""
     log = killing.open_ledger(folder)
-    found = log.shard
+    found, strangers = log.shard, left_behind(log)
     log.sequence(killing.CLOCK.now())
     log.database.close()
     close(folder)
     log = killing.open_ledger(folder)
     policy = parse_policy(log.policy_text().encode())
     problems = [f"{one.code} {one.where}" for one in fsck(log)]
-    if log.shard != "2027" or len(log.finals()) != 1:
+    problems += [f"stranger {one}" for one in (*strangers, *left_behind(log))]
+    if log.shard != "2027" or len(log.readers.finals()) != 1:
         problems.append("not closed")
     problems += [str(one) for one in signer_paths(folder / "keys", "2026") if one.exists()]
     problems += [one.name for one in (folder / "keys").iterdir() if one.name.startswith(".")]
     lost = []
     with log.database.read() as tx:
         for file in sorted((folder / "acknowledged").iterdir()):
-            for receipt in (file.read_bytes(), log.receipt(tx, file.name)):
+            for receipt in (file.read_bytes(), log.evidence.receipt(tx, file.name)):
                 if not isinstance(verify_receipt(receipt, policy), Evidence):
                     lost.append(file.name)
     log.database.close()
@@ -120,11 +142,15 @@ def in_child(job: object) -> int:
 def main() -> None:
     folder, stride = Path(sys.argv[1]), int(sys.argv[2])
     assert in_child(lambda: prepare(folder / "first")) == 0
-    step, finished = 0, False
+    step, finished = -stride, False
     while not finished:
         data = folder / "data"
         shutil.copytree(folder / "first", data)
-        status = in_child(lambda data=data, step=step: work(data, step))
+        if step < 0:
+            status = in_child(lambda data=data: work_until_placed(data))
+            assert (data / "log" / "2027").is_dir()
+        else:
+            status = in_child(lambda data=data, step=step: work(data, step))
         finished = status == 0
         if not finished and os.WTERMSIG(status) != signal.SIGKILL:
             sys.exit(f"step {step} ended with status {status}")

@@ -97,7 +97,7 @@ def work(folder: Path, step: int) -> None:
         )
         log.sequence(CLOCK.now())
         with log.database.read() as tx:
-            receipt = log.receipt(tx, entries[-1].entry_id)
+            receipt = log.evidence.receipt(tx, entries[-1].entry_id)
         sys.setprofile(None)
         (folder / "acknowledged" / entries[-1].entry_id).write_bytes(receipt)
         sys.setprofile(kill)
@@ -116,7 +116,7 @@ def check(folder: Path) -> tuple[list[str], list[str], int]:
     with log.database.read() as tx:
         for file in files:
             old = verify_receipt(file.read_bytes(), policy)
-            new = verify_receipt(log.receipt(tx, file.name), policy)
+            new = verify_receipt(log.evidence.receipt(tx, file.name), policy)
             held = isinstance(old, Evidence) and isinstance(new, Evidence)
             if not held or (old.index, old.record) != (new.index, new.record):
                 lost.append(file.name)

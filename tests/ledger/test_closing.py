@@ -59,10 +59,10 @@ def test_old_entries_keep_their_proofs_and_new_ones_get_theirs(store: Any) -> No
     ledger = store.ledger
     try:
         assert ledger.origin == "log.yunjian.example/2027"
-        final = ledger.finals()[0]
+        final = ledger.readers.finals()[0]
         assert (final.origin, final.size) == ("log.yunjian.example/2026", 6)
         # The last entry of the old shard names the new one, whose first names its end.
-        closing = json.loads(ledger.reader_of("2026").entry(5))
+        closing = json.loads(ledger.readers.of("2026").entry(5))
         opening = json.loads(ledger.reader.entry(0))
         assert closing["kind"] == "shard.closed"
         assert closing["body"]["successor"] == {
@@ -82,7 +82,7 @@ def test_old_entries_keep_their_proofs_and_new_ones_get_theirs(store: Any) -> No
         assert not ledger.wait_for(new.entry_id, 0)
         store.sequence()
         assert ledger.wait_for_all([new.entry_id, *(one.entry_id for one in waiting)], 0)
-        pins = parse_demands(demands_text(ledger.finals()).encode())
+        pins = parse_demands(demands_text(ledger.readers.finals()).encode())
         for one in (old, *waiting, new):
             for demands in (None, pins):
                 outcome = verify_receipt(store.receipt(one.entry_id), policy(store), demands)
@@ -92,7 +92,7 @@ def test_old_entries_keep_their_proofs_and_new_ones_get_theirs(store: Any) -> No
         for trusted in (old_policy, policy(store)):
             assert isinstance(verify_receipt(before, trusted, pins), Evidence)
         with store.database.read() as tx:
-            refreshed = ledger.refreshed(tx, before)
+            refreshed = ledger.evidence.refreshed(tx, before)
             record = ledger.records.open(tx, new.entry_id)
             assert ledger.unpublished([record, ledger.records.open(tx, old.entry_id)]) == []
         outcome = verify_receipt(refreshed, old_policy, pins)
@@ -134,11 +134,11 @@ def test_nobody_can_sign_for_the_ended_shard(store: Any) -> None:
             assert heads.newest_shard(tx) == "2027"
         assert last["kind"] == "shard.closed"
         with pytest.raises(NotInLog):
-            store.ledger.reader_of("2025")
+            store.ledger.readers.of("2025")
         with pytest.raises(NotYetLogged):
-            store.ledger.reader_of("2028")
+            store.ledger.readers.of("2028")
         store = close(store, "2028")
-        assert [one.origin[-4:] for one in store.ledger.finals()] == ["2026", "2027"]
+        assert [one.origin[-4:] for one in store.ledger.readers.finals()] == ["2026", "2027"]
         assert store.fsck() == []
     finally:
         store.close()
@@ -284,7 +284,7 @@ def test_the_remembered_head_goes_over_to_the_next_shard(store: Any, tmp_path: P
     following.sequence(store.now)
     assert memory.read().checkpoint == following.checkpoint()
     # One that was not moved on (a restored disk, say) is of a shard that ended: no harm.
-    memory.remember(following.reader_of("2026").published().encode())
+    memory.remember(following.readers.of("2026").published().encode())
     following.sequence(store.now)
 
 

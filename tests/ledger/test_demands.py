@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ledger.demands import parse_demands
+from ledger.checkpoints import Checkpoint
+from ledger.demands import demands_text, parse_demands
 from ledger.errors import DemandsEmpty, DemandsMalformed
 from ledger.evm.model import Consensus
+from ledger.merkle import MAX_SIZE
 
 CHAIN = f"""
 [[chain]]
@@ -24,6 +26,12 @@ roots = '''-----BEGIN CERTIFICATE-----
 AA==
 -----END CERTIFICATE-----'''
 """
+RETIRED = f"""
+[[retired]]
+origin = "log.example/2026"
+size = 6
+root = "0x{"44" * 32}"
+"""
 HEAD = 'format = "mianjiao.demands/v1"\n'
 LIMIT = 'not_later_than = "2027-01-01T00:00:00.000Z"\n'
 
@@ -38,6 +46,59 @@ def test_a_whole_file_is_read() -> None:
     assert (stamp.name, stamp.roots[:10]) == ("authority", b"-----BEGIN")
     assert found.required == {"市链 city"}
     assert found.not_later_than == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def test_ends_of_shards_are_read() -> None:
+    other = RETIRED.replace("2026", "2027").replace("size = 6", f"size = {MAX_SIZE}")
+    found = parse_demands((HEAD + RETIRED + other).encode())
+    first = Checkpoint("log.example/2026", 6, b"\x44" * 32)
+    assert found.retired == {
+        first.origin: first,
+        "log.example/2027": Checkpoint("log.example/2027", MAX_SIZE, b"\x44" * 32),
+    }
+    assert parse_demands(demands_text(found.retired.values()).encode()) == found
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("[[retired]]", "a retired log needs origin"),
+        (RETIRED.replace("origin", "name"), "needs origin"),
+        (re.sub("size.*", "", RETIRED), "needs size"),
+        (re.sub("root.*", "", RETIRED), "needs root"),
+        (RETIRED + "required = true", "has no required"),
+        (RETIRED.replace("log.example/2026", ""), "an origin is"),
+        (RETIRED.replace("log.example/2026", "log example/2026"), "an origin is"),
+        (RETIRED.replace("log.example/2026", "log+example/2026"), "an origin is"),
+        (RETIRED.replace('"log.example/2026"', "2026"), "an origin is"),
+        (RETIRED.replace("= 6", "= 0"), "size is a number of entries"),
+        (RETIRED.replace("= 6", "= -6"), "size is a number of entries"),
+        (RETIRED.replace("= 6", "= 6.0"), "size is a number of entries"),
+        (RETIRED.replace("= 6", "= true"), "size is a number of entries"),
+        (RETIRED.replace("= 6", '= "6"'), "size is a number of entries"),
+        (RETIRED.replace("= 6", f"= {MAX_SIZE + 1}"), "size is a number of entries"),
+        (RETIRED.replace("= 6", "= 9999999999999999999999"), "size is a number of entries"),
+        (RETIRED.replace("0x", ""), "root is 0x and 64"),
+        (RETIRED.replace("4444", "", 1), "root is 0x and 64"),
+        (RETIRED.replace("4444", "444g", 1), "root is 0x and 64"),
+        (re.sub("root.*", "root = 4", RETIRED), "root is 0x and 64"),
+        (RETIRED + RETIRED, "log.example/2026 stands twice"),
+        (RETIRED + RETIRED.replace("= 6", "= 7"), "log.example/2026 stands twice"),
+        (RETIRED.replace("[[retired]]", "[retired]"), "write [[retired]]"),
+        ('retired = ["log.example/2026"]', "write [[retired]]"),
+        (
+            "".join(RETIRED.replace("2026", str(year)) for year in range(2026, 2091)),
+            "too many [[retired]]",
+        ),
+        (RETIRED + RETIRED.replace("2026", "2027").replace("size", "sizes"), "needs size"),
+    ],
+)
+def test_a_malformed_end_of_a_shard_is_refused_with_its_reason(table: str, reason: str) -> None:
+    for text in (HEAD + table, HEAD + table + "\n" + CHAIN):
+        with pytest.raises(DemandsMalformed) as caught:
+            parse_demands(text.encode())
+        assert reason in str(caught.value.details["reason"])
+        assert caught.value.code == "demands_malformed"
 
 
 def test_pinned_blocks_are_read() -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 
 
@@ -28,6 +30,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     assert children[-1]["acknowledged"] > 8
 
 
+@pytest.mark.timeout(300)
 def test_a_process_killed_while_it_closes_a_shard(tmp_path: Path) -> None:
     """SIGKILL before and after system calls of a close; the next start finishes it."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
@@ -37,7 +40,7 @@ def test_a_process_killed_while_it_closes_a_shard(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         env=environment,
-        timeout=110,
+        timeout=290,
     ).stdout
     children = [json.loads(line) for line in output.splitlines()]
     assert children[-1]["finished"]

@@ -25,6 +25,8 @@ from hypothesis.stateful import (
 )
 
 from kernel.ids import IdKind, new_id
+from ledger.checkpoints import Checkpoint
+from ledger.closing import close_shard, prepare_successor
 from ledger.errors import ErasurePending, NotYetLogged, RecordErased
 from ledger.layout import stops_store
 from ledger.leaves import PublicLeaf, parse_leaf
@@ -67,6 +69,7 @@ class LogMachine(RuleBasedStateMachine):
         self.erased: set[str] = set()
         self.receipts: dict[str, bytes] = {}
         self.heads = [self.store.ledger.checkpoint()]
+        self.ends: list[Checkpoint] = []
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -113,38 +116,58 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def sequence(self) -> None:
         type(self).rounds += self.store.sequence() > 0
+        self.look()
+
+    def look(self) -> None:
+        """See the newest head, perhaps of another shard than the last one."""
         head = self.store.ledger.checkpoint()
-        if head != self.heads[-1]:
+        if head.origin != self.heads[-1].origin:
+            self.ends = self.store.ledger.readers.finals()
+            self.heads = [head]
+        elif head != self.heads[-1]:
             self.heads.append(head)
 
     @rule(step=st.sampled_from(faults.STEPS), when=st.sampled_from(list(faults.When)))
     def crash_while_sequencing(self, step: str, when: Any) -> None:
-        fault = faults.Fault(step, when)
-        broken = Ledger(
-            database=faults.FaultyDatabase(self.store.database, fault),
-            vault=self.store.vault,
-            stops=stops_store(self.store.directory),
-            tiles=faults.FaultyTiles(FilesystemTiles(self.store.log), fault),
-            signers=[
-                faults.FaultySigner(one, fault)
-                for one in open_signers(self.store.directory, "2026")
-            ],
-            lock=FileLock(self.store.directory / "sequencer-2026.lock"),
-            clock=self.store.clock,
-            shard="2026",
-            directory=self.store.directory,
-            shards=FolderShards(self.store.directory / "log"),
-        )
+        broken = self.broken(faults.Fault(step, when))
         with contextlib.suppress(faults.Injected):
             broken.sequence(self.store.now)
         self.reopen()
 
+    @precondition(lambda self: len(self.ends) < 2)
+    @rule(step=st.sampled_from(("", *faults.STEPS)), when=st.sampled_from(list(faults.When)),
+          count=st.integers(1, 3))  # fmt: skip
+    def close_the_shard(self, step: str, when: Any, count: int) -> None:
+        """To its end, or until something fails on the way; the next start does the rest."""
+        log = self.broken(faults.Fault(step, when, count))
+        following = str(int(log.shard) + 1)
+        with contextlib.suppress(faults.Injected):
+            close_shard(log, prepare_successor(log, following), self.store.now)
+        self.store = self.store.reopen()
+        self.sequence()
+
+    def broken(self, fault: Any) -> Ledger:
+        """The newest shard, over ports that fail once."""
+        shard = self.store.ledger.shard
+        return Ledger(
+            database=faults.FaultyDatabase(self.store.database, fault),
+            vault=self.store.vault,
+            stops=stops_store(self.store.directory),
+            tiles=faults.FaultyTiles(FilesystemTiles(self.store.directory / "log" / shard), fault),
+            signers=[
+                faults.FaultySigner(one, fault) for one in open_signers(self.store.directory, shard)
+            ],
+            lock=FileLock(self.store.directory / f"sequencer-{shard}.lock"),
+            clock=self.store.clock,
+            shard=shard,
+            directory=self.store.directory,
+            shards=FolderShards(self.store.directory / "log"),
+        )
+
     @rule()
     def reopen(self) -> None:
         self.store = self.store.reopen()
-        head = self.store.ledger.checkpoint()
-        if head != self.heads[-1]:
-            self.heads.append(head)
+        self.look()
 
     @precondition(lambda self: self.records)
     @rule(data=st.data())
@@ -183,7 +206,10 @@ class LogMachine(RuleBasedStateMachine):
             assert isinstance(evidence, Evidence)
             body = self.records[entry_id]
             assert {name: evidence.record[name] for name in body} == body
-            assert entries[evidence.index] == _entry_of(receipt)
+            shard = evidence.origin.rpartition("/")[2]
+            assert store.ledger.readers.of(shard).entry(evidence.index) == _entry_of(receipt)
+        # An end, once seen, is the same for ever.
+        assert store.ledger.readers.finals() == self.ends
         first = parse_leaf(entries[0])
         assert isinstance(first, PublicLeaf)
         assert first.kind == "shard.opened"

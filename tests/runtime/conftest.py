@@ -134,6 +134,12 @@ def callers_and_things(house: House, played: Any) -> None:
     _things(house)
 
 
+def come_strangers(house: House) -> None:
+    """People who are no part of the story, and what one of them brings in."""
+    _more_callers(house)
+    _strangers_case(house)
+
+
 def _roles(played: Any) -> dict[str, str]:
     told = json.loads((played.results / "tokens.json").read_text(encoding="utf-8"))
     return {one["key"]: one["role"] for one in told}

@@ -275,7 +275,7 @@ def test_an_old_receipt_is_refreshed_and_verified_offline_under_demands(
         store.ledger.sequence(store.clock.now())
         old, new = tmp_path / "old.json", tmp_path / "new.json"
         with store.database.read() as tx:
-            old.write_bytes(store.ledger.receipt(tx, entry))
+            old.write_bytes(store.ledger.evidence.receipt(tx, entry))
         policy = tmp_path / "policy"
         policy.write_text(store.ledger.policy_text())
     mianjiao("anchor", "once", "--data", data, "--config", config)
@@ -325,7 +325,7 @@ def test_a_receipt_of_another_log_or_place_is_not_refreshed(data: Path, tmp_path
             entry = record(store)
             store.ledger.sequence(store.clock.now())
             with store.database.read() as tx:
-                receipts[folder] = store.ledger.receipt(tx, entry)
+                receipts[folder] = store.ledger.evidence.receipt(tx, entry)
     path = tmp_path / "receipt.json"
     path.write_bytes(receipts[tmp_path / "other"])
     done = mianjiao("receipt", "refresh", path, "--data", data, expect=1)
@@ -361,7 +361,7 @@ def test_a_stamp_authority_that_is_down_is_caught_up(data: Path, tmp_path: Path)
         assert evidence(client)["reason"] is None
         receipt, policy = tmp_path / "receipt.json", tmp_path / "policy"
         with store.database.read() as tx:
-            receipt.write_bytes(store.ledger.receipt(tx, entry))
+            receipt.write_bytes(store.ledger.evidence.receipt(tx, entry))
         policy.write_text(store.ledger.policy_text())
     authority.close()
     roots = authority.roots.decode()

@@ -189,7 +189,7 @@ def _receipts(done: Drill) -> None:
             .order_by(ledger_entries.c.position.desc())
             .limit(20)
         )
-        done.receipts += [ledger.receipt(tx, one) for one in tx.execute(query).scalars()]
+        done.receipts += [ledger.evidence.receipt(tx, one) for one in tx.execute(query).scalars()]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 """`python -m tests.simulation --seed 17 [--bug NAME]`: replay one seed and print its trace.
+`--year-end`: a seed in which a shard may be closed.
 
 Without `--seed` it runs `--count` seeds from `--first` on, and prints what fails.
 """
@@ -9,7 +10,8 @@ import sys
 from tests.simulation.bugs import BUGS
 from tests.simulation.running import replay, run_seeds
 from tests.simulation.schedule import Violation
-from tests.simulation.world import run_seed
+from tests.simulation.world import World, run_seed
+from tests.simulation.year_end import run_seed as run_year_end
 
 
 def main() -> int:
@@ -18,6 +20,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--bug", choices=[bug.name for bug in BUGS])
+    parser.add_argument("--year-end", action="store_true")
     given = parser.parse_args()
     bug = next((one for one in BUGS if one.name == given.bug), None)
     if given.seed is None:
@@ -26,8 +29,11 @@ def main() -> int:
         for seed, what in failures:
             print(f"seed {seed}: {what}\n  {replay(seed, bug)}")
         return 1 if failures else 0
+    world: World
     try:
-        if bug is None:
+        if given.year_end:
+            world = run_year_end(given.seed, trace=True)
+        elif bug is None:
             world = run_seed(given.seed, trace=True)
         else:
             with bug.plant():

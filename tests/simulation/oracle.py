@@ -1,7 +1,7 @@
 """What must hold after every step, computed without any code of the product's tree."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from ledger.tiles import TilePath
@@ -89,6 +89,10 @@ class HeadRow:
     size: int
     root: bytes
     checkpoint: bytes
+    successor: str | None = None
+
+
+NO_HEAD = HeadRow(0, 0, 0, sha256().digest(), b"")  # of a shard that is not begun
 
 
 @dataclass
@@ -118,9 +122,15 @@ class Oracle:
         """A transaction of `process` committed. A swap starts from the head that it knows."""
         if after == before:
             return
-        took_over = after == HeadRow(
-            before.epoch + 1, before.staged, before.size, before.root, before.checkpoint
-        )
+        if before.successor is not None:
+            same = (after.successor, after.staged) == (before.successor, before.staged)
+            self.require(same, "a shard that ended goes on, or ended once more")
+        elif after.successor is not None:
+            whole = before.size == before.staged == after.size
+            self.require(whole and after.staged == before.staged + 1, "no end of one entry")
+        took_over = after == replace(before, epoch=before.epoch + 1)
+        if before == NO_HEAD and after == replace(NO_HEAD, staged=1):
+            return  # begun
         if not took_over:
             known = self.heads.get(process)
             self.require(known == before, f"{process} moved a head that another had moved")

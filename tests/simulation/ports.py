@@ -18,16 +18,18 @@ from ledger.keys import Ed25519Signer
 from ledger.tiles import TilePath
 from storage.database import ReadTx, WriteTx
 from storage.errors import ImmutableConflict, ObjectMissing
-from tests.simulation.oracle import HeadRow, Oracle
+from tests.simulation.oracle import NO_HEAD, HeadRow, Oracle
 from tests.simulation.schedule import Process, Schedule
 
 SHARD = "2026"
-_HEAD = "SELECT epoch, staged_size, size, root, checkpoint FROM ledger_heads"
+_HEAD = (
+    "SELECT epoch, staged_size, size, root, checkpoint, successor FROM ledger_heads WHERE shard = ?"
+)
 _ROWS = (
     "SELECT leaf_index, entry_id, leaf FROM ledger_entries"
     " WHERE shard = ? AND leaf_index >= ? ORDER BY leaf_index"
 )
-_STEPS = ("take_over", "stage", "commit")
+_STEPS = ("take_over", "stage", "commit", "end")
 
 
 class MemoryDatabase:
@@ -38,11 +40,15 @@ class MemoryDatabase:
         driver: Any = connection.connection.driver_connection
         self.driver = driver
 
-    def head(self) -> HeadRow:
-        return HeadRow(*self.driver.execute(_HEAD).fetchone())
+    def head(self, shard: str = SHARD) -> HeadRow:
+        """Before its shard is begun: an empty one."""
+        row = self.driver.execute(_HEAD, (shard,)).fetchone()
+        return HeadRow(*row) if row else NO_HEAD
 
-    def transact(self, work: Callable[[WriteTx], Any], process: str, oracle: Oracle) -> Any:
-        before = self.head()
+    def transact(
+        self, work: Callable[[WriteTx], Any], process: str, oracles: Mapping[str, Oracle]
+    ) -> Any:
+        before = {shard: self.head(shard) for shard in oracles}
         tx = WriteTx(self.connection)
         self.driver.execute("BEGIN IMMEDIATE")
         try:
@@ -51,11 +57,12 @@ class MemoryDatabase:
             self.driver.execute("ROLLBACK")
             raise
         self.driver.execute("COMMIT")
-        after = self.head()
-        oracle.swapped(process, before, after)
-        if after.staged != before.staged or "sequencer" in process:
-            rows = self.driver.execute(_ROWS, (SHARD, oracle.base)).fetchall()
-            oracle.assigned(rows, after.staged)
+        for shard, oracle in oracles.items():
+            after = self.head(shard)
+            oracle.swapped(process, before[shard], after)
+            if after.staged != before[shard].staged or "sequencer" in process:
+                rows = self.driver.execute(_ROWS, (shard, oracle.base)).fetchall()
+                oracle.assigned(rows, after.staged)
         return value
 
 
@@ -63,10 +70,15 @@ class SimulatedDatabase:
     """The `Database` of one process."""
 
     def __init__(
-        self, memory: MemoryDatabase, process: Process, schedule: Schedule, oracle: Oracle
+        self,
+        memory: MemoryDatabase,
+        process: Process,
+        schedule: Schedule,
+        oracles: Mapping[str, Oracle],
     ) -> None:
+        """`oracles`: one for each shard."""
         self._memory, self._process = memory, process
-        self._schedule, self._oracle = schedule, oracle
+        self._schedule, self._oracles = schedule, oracles
 
     @contextmanager
     def read(self) -> Iterator[ReadTx]:
@@ -74,11 +86,12 @@ class SimulatedDatabase:
         yield ReadTx(self._memory.connection)
 
     def write(self, work: Callable[[WriteTx], Any]) -> Any:
-        names = getattr(getattr(work, "__code__", None), "co_names", ())
+        code = getattr(work, "__code__", None)
+        names = (*getattr(code, "co_names", ()), *getattr(code, "co_freevars", ()))
         step = next((name for name in names if name in _STEPS), "record")
         memory, name = self._memory, self._process.name
         return self._schedule.call(
-            self._process, step, lambda: memory.transact(work, name, self._oracle)
+            self._process, step, lambda: memory.transact(work, name, self._oracles)
         )
 
 
@@ -143,9 +156,15 @@ class SimulatedTiles:
 class Blobs:
     """What the tile store holds, as its port promises it."""
 
-    def __init__(self, oracle: Oracle, memory: MemoryDatabase, checkpoint: bytes | None) -> None:
+    def __init__(
+        self,
+        oracle: Oracle,
+        memory: MemoryDatabase,
+        checkpoint: bytes | None,
+        shard: str = SHARD,
+    ) -> None:
         self.oracle, self.memory = oracle, memory
-        self.checkpoint = checkpoint
+        self.checkpoint, self.shard = checkpoint, shard
 
     def put(self, items: list[tuple[TilePath, bytes]], wrong: float | None = None) -> None:
         for number, (path, data) in enumerate(items):
@@ -182,7 +201,7 @@ class Blobs:
     def replace(self, checkpoint: bytes) -> None:
         head = parse_checkpoint(checkpoint).checkpoint
         self.checkpoint = checkpoint
-        self.oracle.publishes(head.size, head.root, self.memory.head())
+        self.oracle.publishes(head.size, head.root, self.memory.head(self.shard))
 
     def discard(self, path: TilePath) -> None:
         for known in [one for one in self.oracle.blobs if not one.full and one.whole() == path]:

@@ -6,6 +6,9 @@ from tests.simulation.bugs import BUGS, Bug
 from tests.simulation.running import replay, run_seeds, seeds_until_found
 from tests.simulation.schedule import Violation
 from tests.simulation.world import run_seed
+from tests.simulation.year_end import NEXT
+from tests.simulation.year_end import run_seed as run_year_end
+from tests.simulation.year_end_bugs import BUGS as YEAR_END_BUGS
 
 PART = 50
 
@@ -18,6 +21,30 @@ def test_every_invariant_holds_whatever_fails(first: int) -> None:
     assert totals["published"] > PART
     assert totals["faults"] > PART
     assert totals["acknowledged"] > PART // 2
+
+
+@pytest.mark.parametrize("first", range(0, 200, PART))
+def test_a_shard_is_closed_once_whatever_fails(first: int) -> None:
+    """By whichever of several processes that all believe they write the log."""
+    failures, closed, further = [], 0, 0
+    for seed in range(first, first + PART):
+        try:
+            world = run_year_end(seed)
+        except Violation as violation:
+            failures.append(f"{violation}: {replay(seed)} --year-end")
+            continue
+        closed += world.has_ended
+        further += world.oracles[NEXT].published[-1:] > [(1, b"")]
+    assert failures == []
+    assert closed > PART // 5
+    assert further > PART // 5
+
+
+@pytest.mark.parametrize("bug", YEAR_END_BUGS, ids=lambda bug: bug.name)
+def test_a_planted_bug_of_a_close_is_found(bug: Bug) -> None:
+    with bug.plant(), pytest.raises(Violation):
+        for seed in range(bug.within):
+            run_year_end(seed)
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)

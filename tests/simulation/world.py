@@ -157,6 +157,7 @@ class World:
         if start.checkpoint is not None:
             self.oracle.signed[size] = start.tree.root(size)
             self.oracle.published.append((size, start.tree.root(size)))
+        self.oracles = {SHARD: self.oracle}
         self.blobs = Blobs(self.oracle, self.memory, start.checkpoint)
         self.stops = Stops(MemoryObjects(), vault())
         self.stops.note([COMPLETE])
@@ -188,7 +189,7 @@ class World:
     def program(self, name: str) -> Program:
         process = Process(name)
         store = self.tiles(self.blobs, process, self.schedule)
-        database: Any = SimulatedDatabase(self.memory, process, self.schedule, self.oracle)
+        database: Any = SimulatedDatabase(self.memory, process, self.schedule, self.oracles)
         reader = LogReader(store, SHARD, signer().key)
         hand = SimulatedSigner(signer(), process, self.schedule, self.oracle)
         sequencer = Sequencer(
@@ -236,7 +237,7 @@ class World:
     def client(self, number: int) -> None:
         """Records entries, sometimes late ones, and asks whether they are published."""
         process = Process(f"client {number}")
-        database = SimulatedDatabase(self.memory, process, self.schedule, self.oracle)
+        database = SimulatedDatabase(self.memory, process, self.schedule, self.oracles)
         mine: list[str] = []
         while True:
             if self.rng.random() < 0.45:
@@ -299,7 +300,7 @@ class World:
             process = program.process if running else Process("reader")
             tiles = SimulatedTiles(self.blobs, process, self.schedule)
             reader = program.reader if running else LogReader(tiles, SHARD, signer().key)
-            database = SimulatedDatabase(self.memory, process, self.schedule, self.oracle)
+            database = SimulatedDatabase(self.memory, process, self.schedule, self.oracles)
             columns = ledger_entries.c
             with database.read() as tx:
                 index = tx.scalar(select(columns.leaf_index).where(columns.entry_id == entry_id))
@@ -343,35 +344,43 @@ class World:
         self.schedule.say("the head row is edited")
         self.edited = root
         driver = self.memory.driver
-        driver.execute("UPDATE ledger_heads SET root = ?", (flip(root, self.rng.random()),))
+        edited = (flip(root, self.rng.random()), SHARD)
+        driver.execute("UPDATE ledger_heads SET root = ? WHERE shard = ?", edited)
 
     def heal(self) -> None:
         """The operator puts back what was damaged, or removes what nobody signed."""
-        oracle = self.oracle
         if self.edited is not None:
             self.schedule.say("heal: the head row")
-            self.memory.driver.execute("UPDATE ledger_heads SET root = ?", (self.edited,))
+            self.memory.driver.execute(
+                "UPDATE ledger_heads SET root = ? WHERE shard = ?", (self.edited, SHARD)
+            )
             self.edited = None
-        for path in sorted(oracle.rotten | oracle.flipped, key=lambda one: one.text):
-            self.schedule.say(f"heal: {path.text}")
-            right = oracle.tree.blob(path)
-            oracle.blobs[path] = right
-            if not right:
-                del oracle.blobs[path]
-        oracle.rotten.clear()
-        oracle.flipped.clear()
+        for oracle in self.oracles.values():
+            for path in sorted(oracle.rotten | oracle.flipped, key=lambda one: one.text):
+                self.schedule.say(f"heal: {path.text}")
+                right = oracle.tree.blob(path)
+                oracle.blobs[path] = right
+                if not right:
+                    del oracle.blobs[path]
+            oracle.rotten.clear()
+            oracle.flipped.clear()
 
     def roll_back(self) -> None:
         """A database older than the published log signs nothing."""
         driver = self.memory.driver
-        newest, heads_now = driver.serialize(), dict(self.oracle.heads)
+        newest = driver.serialize()
+        heads_now = {shard: dict(oracle.heads) for shard, oracle in self.oracles.items()}
         driver.deserialize(self.rng.choice(self.old_rows))
-        published = self.oracle.published[-1][0] if self.oracle.published else 0
-        if self.memory.head().size < published:
+        published = {
+            shard: oracle.published[-1][0]
+            for shard, oracle in self.oracles.items()
+            if oracle.published
+        }
+        if any(self.memory.head(shard).size < size for shard, size in published.items()):
             self.schedule.say("an old database is back")
-            signed, self.schedule.direct = len(self.oracle.signed), True
-            program = self.program("restored sequencer")
+            signed, self.schedule.direct = self._signatures(), True
             try:
+                program = self.program("restored sequencer")
                 program.sequencer.recover(self.now)
                 while program.sequencer.round(self.now):
                     pass
@@ -381,9 +390,13 @@ class World:
                 raise Violation("an old database went on")
             finally:
                 self.schedule.direct = False
-            self.oracle.require(len(self.oracle.signed) == signed, "an old database signed")
+            self.oracle.require(self._signatures() == signed, "an old database signed")
         driver.deserialize(newest)
-        self.oracle.heads = heads_now
+        for shard, oracle in self.oracles.items():
+            oracle.heads = heads_now[shard]
+
+    def _signatures(self) -> int:
+        return sum(len(oracle.signed) for oracle in self.oracles.values())
 
     @property
     def now(self) -> datetime:
@@ -411,26 +424,31 @@ class World:
                     break
         except CodedError as error:
             raise Violation(f"the log cannot recover: {error!r}") from error
-        size, root = oracle.published[-1] if oracle.published else (0, b"")
-        placed = dict(zip(oracle.owners, range(oracle.base, size), strict=False))
-        missing = self.committed - placed.keys()
+        owners: list[str] = []
+        for one in self.oracles.values():
+            size = one.published[-1][0] if one.published else 0
+            placed = dict(zip(one.owners, range(one.base, size), strict=False))
+            owners += placed
+            for entry_id, index in one.acknowledged.items():
+                oracle.require(placed.get(entry_id) == index, "an acknowledged entry moved")
+            oracle.require(len(set(one.owners)) == len(one.owners), "an entry stands twice")
+            one.backed(size, 0, flipped=True)
+        missing = self.committed - set(owners)
         oracle.require(not missing, f"{len(missing)} committed entries were never published")
-        for entry_id, index in oracle.acknowledged.items():
-            oracle.require(placed.get(entry_id) == index, "an acknowledged entry moved")
-        oracle.require(len(set(oracle.owners)) == len(oracle.owners), "an entry stands twice")
-        oracle.backed(size, 0, flipped=True)
+        oracle.require(len(set(owners)) == len(owners), "an entry stands in two shards")
         noted = all(
             self.stops.noted(placed.stop)
             for placed in placed_stops(WriteTx(self.memory.connection))
         )
         oracle.require(noted, "a stop was published and is not noted")
-        self._prove(last.reader, size, root)
+        self.prove(last.reader)
 
-    def _prove(self, reader: LogReader, size: int, root: bytes) -> None:
+    def prove(self, reader: LogReader) -> None:
         """The product's own proofs, from the tiles: of an old head, and of an entry."""
-        oracle = self.oracle
-        if size == 0:
+        oracle = self.oracles[reader.shard]
+        if not oracle.published:
             return
+        size, root = oracle.published[-1]
         old = self.rng.choice(sorted(oracle.signed))
         verify_consistency(old, size, oracle.signed[old], root, reader.consistency(old))
         index = self.rng.randrange(size)

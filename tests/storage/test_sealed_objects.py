@@ -84,7 +84,7 @@ def test_digests_and_sizes_are_those_of_the_content(sealed: SealedObjects, size:
     assert sealed.rehash(stored.ref()).sm3 is None
     digests = sealed.rehash(stored.ref(), sm3=True)
     assert (digests.size, digests.sha256, digests.sm3) == (size, stored.sha256, stored.sm3)
-    sealed.rehash_cipher(stored.ref())
+    sealed.rehash(stored.ref(), cipher=True)
 
 
 @pytest.mark.parametrize("block", [997, 65_536, 300_000, MIB, 5 * MIB])
@@ -240,7 +240,7 @@ def test_every_flipped_byte_of_the_stored_file_is_found(sealed: SealedObjects, s
             file.write(bytes([whole[at] ^ 0x80]))
         for read in (
             lambda: sealed.rehash(ref),
-            lambda: sealed.rehash_cipher(ref),
+            lambda: sealed.rehash(ref, cipher=True),
             lambda: b"".join(sealed.read(ref)),
         ):
             with pytest.raises(ObjectCorrupt):
@@ -261,7 +261,7 @@ def test_a_shorter_or_longer_file_is_found(sealed: SealedObjects, size: int) -> 
         path.write_bytes(other)
         for read in (
             lambda: sealed.rehash(ref),
-            lambda: sealed.rehash_cipher(ref),
+            lambda: sealed.rehash(ref, cipher=True),
             lambda: b"".join(sealed.read(ref)),
             lambda: b"".join(sealed.read(ref, 0, 1)),
         ):
@@ -294,7 +294,7 @@ def test_a_row_that_does_not_fit_the_object_is_refused(sealed: SealedObjects) ->
         with pytest.raises(ObjectCorrupt):
             sealed.read(wrong)
     with pytest.raises(ObjectCorrupt):
-        sealed.rehash_cipher(replace(ref, cipher_sha256=bytes(32)))
+        sealed.rehash(replace(ref, cipher_sha256=bytes(32)), cipher=True)
     with pytest.raises(KeyMissing):
         sealed.rehash(replace(ref, wrapped_key=WrappedKey(9, wrapped.blob)))
     with pytest.raises(ObjectMissing):

@@ -225,7 +225,7 @@ def test_the_receipt_of_the_export_proves_the_package_as_a_whole(office: Any, ta
     made = export_to_folder(office.store.archive, office.archivist, case_id, target)
     office.publish()
     with office.store.database.read() as tx:
-        receipt = office.store.ledger.receipt(tx, made.entry_id)
+        receipt = office.store.ledger.evidence.receipt(tx, made.entry_id)
     policy = parse_policy(office.store.ledger.policy_text().encode())
     report = check(office, target)
     assert isinstance(verify_export_receipt(receipt, policy, report), Evidence)

@@ -47,7 +47,7 @@ def _receipts(office: Any) -> list[bytes]:
     store = office.store
     with store.database.read() as tx:
         entries = tx.execute(select(_COLUMNS.entry_id).where(_COLUMNS.public.is_(False)).limit(20))
-        return [store.ledger.receipt(tx, one) for one in entries.scalars()]
+        return [store.ledger.evidence.receipt(tx, one) for one in entries.scalars()]
 
 
 def test_materials_of_the_old_shard_are_reused_and_archived(next_year: Any, tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_materials_of_the_old_shard_are_reused_and_archived(next_year: Any, tmp_
         for trusted in (parse_policy(next_year.old_policy.encode()), policy):
             assert isinstance(verify_receipt(receipt, trusted), Evidence)
     with store.database.read() as tx:
-        fresh = ledger.refreshed(tx, next_year.receipts[0])
-    assert parse_receipt(fresh).proof.checkpoint.checkpoint == ledger.finals()[0]
+        fresh = ledger.evidence.refreshed(tx, next_year.receipts[0])
+    assert parse_receipt(fresh).proof.checkpoint.checkpoint == ledger.readers.finals()[0]
 
 
 def test_scrub_and_commands_look_at_both_shards(
@@ -88,7 +88,7 @@ def test_scrub_and_commands_look_at_both_shards(
 ) -> None:
     store, data = next_year.store, str(next_year.store.data)
     newest = store.ledger.checkpoint()
-    trees = [("2026", store.ledger.finals()[0].size), ("2027", newest.size)]
+    trees = [("2026", store.ledger.readers.finals()[0].size), ("2027", newest.size)]
     results = [Worker(store).bundles(one) for one in plan_bundles(trees, 0)]
     assert sum(one.entries for one in results) == sum(size for _, size in trees)
     assert [problem for one in results for problem in one.problems] == []

@@ -65,7 +65,7 @@ def sound(office: Any, target: Path, receipts: list[bytes]) -> set[str]:
             assert isinstance(verify_receipt(receipt, policy), Evidence)
             with store.database.read() as tx:
                 assert isinstance(
-                    verify_receipt(store.ledger.refreshed(tx, receipt), policy), Evidence
+                    verify_receipt(store.ledger.evidence.refreshed(tx, receipt), policy), Evidence
                 )
         found = run_checks(store, quiet)
         return {one.code for one in found} - {"audit_actor", "audit_row"}
@@ -74,7 +74,7 @@ def sound(office: Any, target: Path, receipts: list[bytes]) -> set[str]:
 def receipt_of(office: Any, case_id: str) -> bytes:
     ledger = office.store.ledger
     with office.store.database.read() as tx:
-        return bytes(ledger.receipt(tx, ledger.records.latest(tx, case_id).entry_id))
+        return bytes(ledger.evidence.receipt(tx, ledger.records.latest(tx, case_id).entry_id))
 
 
 def test_a_backup_with_two_shards(two: Any, tmp_path: Path) -> None:

@@ -25,13 +25,7 @@ def remembering(anchoring: Anchoring, seconds: float = 10, **changes: object) ->
     plan = replace(anchoring.plan, **changes)  # type: ignore[arg-type]
     node = ChainNode(JsonRpc(anchoring.chain.url, seconds))
     ledger = anchoring.store.ledger
-    memory = ChainMemory(
-        node,
-        chain_id=plan.chain_id,
-        contract=plan.contract,
-        origin=ledger.origin,
-        reader=ledger.reader,
-    )
+    memory = ChainMemory(node, chain_id=plan.chain_id, contract=plan.contract)
     ledger.outside.add(memory.compare)
     return node
 

@@ -200,7 +200,7 @@ def test_a_cosigned_checkpoint_is_kept_and_taken_up_by_the_next_process(
     assert again is not None
     assert again.met is None
     again.recall(kept.signed, kept.at)
-    assert ledger.checkpoint_for(ledger.shard, 0).checkpoint.size == size
+    assert ledger.evidence.checkpoint_for(ledger.shard, 0).checkpoint.size == size
 
 
 def test_an_unmet_quorum_is_not_recalled(anchoring: Anchoring, witness: RunningWitness) -> None:

@@ -24,6 +24,7 @@ from ledger.errors import (
 from ledger.keys import Ed25519Signer
 from ledger.policy import evaluate, parse_policy
 from ledger.receipts import Evidence, verify_receipt
+from ledger.shard_keys import key_path
 from ledger.witness.cosigning import Cosigning, quorum_met
 from tests.ledger.conftest import Store
 
@@ -255,7 +256,7 @@ def test_a_witness_that_saw_more_stops_an_older_database(
     store: Store, start_witness: StartWitness, tmp_path: Path
 ) -> None:
     witness = start_witness("w1", [store.ledger.vkey])
-    larger = Tree([b"x"] * 9, Ed25519Signer(store.ledger.origin, _seed(store)))
+    larger = Tree([b"x"] * 9, forger(store, store.ledger.shard))
     assert witness.add(larger.request(0, 9)).status_code == 200
     use(store, policy_of(store, [witness]))
     with pytest.raises(DatabaseOlderThanLog):
@@ -266,7 +267,7 @@ def test_a_witness_that_saw_another_tree_stops_the_log(
     store: Store, start_witness: StartWitness
 ) -> None:
     witness = start_witness("w1", [store.ledger.vkey])
-    other = Tree([b"x"], Ed25519Signer(store.ledger.origin, _seed(store)))
+    other = Tree([b"x"], forger(store, store.ledger.shard))
     assert witness.add(other.request(0, 1)).status_code == 200
     use(store, policy_of(store, [witness]))
     with pytest.raises(LogDiverged):
@@ -279,7 +280,8 @@ def test_a_policy_of_another_log_is_refused(store: Store) -> None:
         use(store, f"log {other}\nquorum none\n")
 
 
-def _seed(store: Store) -> bytes:
-    """The log's own seed, as an operator with two trees has it."""
-    line = (store.directory / "keys" / "log-2026.key").read_text().strip()
-    return base64.b64decode(line.split("+", 4)[4])[1:]
+def forger(store: Store, shard: str) -> Ed25519Signer:
+    """Signs with the log's own key, as an operator with two trees does."""
+    line = key_path(store.directory, shard).read_text().strip()
+    origin = f"{store.ledger.origin.rpartition('/')[0]}/{shard}"
+    return Ed25519Signer(origin, base64.b64decode(line.split("+", 4)[4])[1:])

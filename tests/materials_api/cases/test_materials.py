@@ -1,5 +1,6 @@
 """Materials: registration, versions, reuse stopped, invalidation, erasure."""
 
+import hashlib
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -46,6 +47,7 @@ from materials_api.materials.registration import register_material
 from materials_api.rules.rule_errors import UploadReasonNeeded, UploadReasonUnknown
 from materials_api.tables import cases, material_files, materials, tasks, uploads
 from parties import HolderRef
+from storage.objects.registry import ref
 from storage.tables import audit, objects
 
 
@@ -71,7 +73,7 @@ def test_what_is_registered_stands_in_its_record_alone(hall) -> None:
     assert facts.certified_by == "陈晓岚"
     assert facts.record.body["files"][0]["digests"]["sha256"] == facts.files[0].sha256.hex()
     row = hall.read(lambda tx: tx.one(uploads.select()))
-    assert (row["sha256"], row["sm3"]) == (None, None)
+    assert row["digests"] is None
     claimed = hall.read(lambda tx: tx.one(objects.select()))["claimed_by"]
     assert claimed == made.material_id
     ways = hall.read(lambda tx: ways_met(tx, case.case_id))
@@ -114,7 +116,10 @@ def test_a_wrong_registration_stores_nothing(hall, fields, error) -> None:
     assert hall.read(lambda tx: tx.all(materials.select())) == []
     upload = hall.read(lambda tx: tx.one(uploads.select()))
     assert upload["used_at"] is None
-    assert upload["sha256"] is not None
+    assert upload["digests"] is not None
+    # Also while it waits, no row has what its content hashes to.
+    content = b"".join(hall.room.objects.read(hall.read(lambda tx: ref(tx, upload["object_key"]))))
+    assert hashlib.sha256(content).digest() not in hall.everything_on_disk()
 
 
 def test_a_shared_party_twice_is_refused(hall) -> None:
