@@ -4,6 +4,7 @@ The server gives it back the moment the session ends, so a killed process holds 
 nobody; one whose machine is gone without a word is noticed within about four seconds.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -54,10 +55,10 @@ class SessionLock:
             self._session = connection
             taken = self._run("SELECT pg_try_advisory_lock(%s)", (self._key,))
         except (DBAPIError, psycopg.Error) as error:
-            self.release()
+            self._end()
             raise coded(error) from error
         if not taken:
-            self.release()
+            self._end()
         return bool(taken)
 
     def held(self) -> bool:
@@ -67,10 +68,18 @@ class SessionLock:
         try:
             return bool(self._run("SELECT 1"))
         except (DBAPIError, psycopg.Error):
-            self.release()
+            self._end()
             return False
 
     def release(self) -> None:
+        """Nobody holds it on return: the end of a session alone is noticed by the server
+        a moment later, in which the next process would find the lock taken."""
+        if self._session is not None:
+            with suppress(DBAPIError, psycopg.Error):
+                self._run("SELECT pg_advisory_unlock(%s)", (self._key,))
+        self._end()
+
+    def _end(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             # Ended, not returned anywhere: with the session goes the lock.

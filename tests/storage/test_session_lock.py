@@ -39,6 +39,15 @@ def test_one_of_two_holds_it(locks: list[SessionLock]) -> None:
     assert (first.held(), second.held()) == (False, True)
 
 
+def test_what_was_released_is_free_at_once(locks: list[SessionLock]) -> None:
+    first, second = locks
+    for _ in range(50):
+        assert first.try_acquire()
+        first.release()
+        assert second.try_acquire()
+        second.release()
+
+
 def test_other_names_and_other_databases_are_apart(
     database: Database, locks: list[SessionLock], engine: Any, tmp_path: Any
 ) -> None:

@@ -97,7 +97,7 @@ def test_a_package_of_a_shard_that_ended_holds_under_the_new_policy_with_its_pin
             "archive.example/2026"
         ]
         # Another end of that year, pinned: nothing of it may come later, or from another tree.
-        size = f"size = {store.ledger.finals()[0].size}"
+        size = f"size = {store.ledger.readers.finals()[0].size}"
         assert size in pins
         code, answer = verified(package, policy, pins.replace(size, "size = 3"), capsys)
         assert (code, answer["code"]) == (1, "checkpoint_invalid")
