@@ -182,13 +182,23 @@ class Bucket:
         if stop is not None and stop <= start:
             self.stat(name)
             return iter(())
+        if stop is not None and stop - start <= BLOCK_BYTES:
+            whole = self._open(name, start, stop, stream=False)
+            return iter(()) if whole is None or not whole.data else iter((whole.data,))
         answer = self._open(name, start, stop)
         return iter(()) if answer is None else self._blocks(name, answer, start, stop)
 
     def _open(
-        self, name: str, start: int, stop: int | None, etag: str | None = None
+        self,
+        name: str,
+        start: int,
+        stop: int | None,
+        etag: str | None = None,
+        *,
+        stream: bool = True,
     ) -> BaseHTTPResponse | None:
-        """An answer whose body is still to come; None if the object ends before `start`."""
+        """An answer whose body is still to come, unless `stream` is off; None if the object
+        ends before `start`."""
         headers = {}
         if start or stop is not None:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
@@ -201,7 +211,7 @@ class Bucket:
                 name,
                 headers=headers,
                 known={"InvalidRange", *_MISSING, *_TAKEN},
-                stream=True,
+                stream=stream,
             )
         except Told as told:
             if told.code == "InvalidRange":

@@ -7,7 +7,6 @@ pinned to an exact version, and tests against a real server prove what is used.
 
 import base64
 import hashlib
-import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +15,12 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from minio import Minio
 from minio.datatypes import CompleteMultipartUploadResult, Object, parse_list_objects
-from urllib3 import BaseHTTPResponse, PoolManager
-from urllib3.util import Timeout
+from urllib3 import BaseHTTPResponse
 
 from storage.s3.lock_times import lock_text
 from storage.s3.requests import Requests, Unfinished
 from storage.s3.settings import S3Settings
+from storage.s3.transport import Transport
 
 T = TypeVar("T")
 
@@ -51,13 +50,7 @@ class Client:
     def __init__(self, settings: S3Settings) -> None:
         self._bucket = settings.bucket
         self._requests = Requests(settings)
-        self._http = PoolManager(
-            num_pools=2,
-            maxsize=settings.connections,
-            timeout=Timeout(connect=settings.connect_seconds, read=settings.read_seconds),
-            retries=False,  # `Requests` does that
-            ssl_context=ssl.create_default_context(cafile=settings.ca_file),
-        )
+        self._http = Transport(settings)
         self._minio = Minio(
             settings.endpoint,
             settings.access_key,
