@@ -17,6 +17,7 @@ from parties.http import Access, PartiesRoom
 from parties.http import routes as party_routes
 from portal.http import routes as portal_routes
 from runtime import problems
+from runtime.admission import Admission
 from runtime.errors import FieldTwice
 from runtime.guard import admit
 from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
@@ -92,6 +93,9 @@ def build_app(store: Store, settings: Settings, rooms: Collection[Room] = ALL) -
     if Room.MATERIALS in rooms:
         app.include_router(portal_routes(store))
     problems.install(app)
+    app.add_middleware(
+        Admission, limit=settings.verification_limit, metrics=store.observing.metrics
+    )
     app.add_middleware(
         ReceiveTimeout,
         limits=ReceiveLimits(

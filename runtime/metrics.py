@@ -95,6 +95,12 @@ class Metrics:
         self._denials = counter(
             "denials", "核验未通过的原因", "reasons of denied verifications", "reason"
         )
+        self.verifying = gauge(
+            "verifications_under_way",
+            "正在进行的核验数",
+            "verifications that are under way",
+            of_all="livesum",
+        )
         self.ready = gauge(
             "ready", "是否就绪（1 或 0）", "whether the service is ready (1 or 0)", of_all="livemin"
         )
