@@ -41,7 +41,7 @@ DAMAGE = (
     "tile_corrupt",
 )
 NO_ROUTE = "-"  # what the router matched to nothing
-_OfAll = Literal["mostrecent", "livemin", "livemax"]
+_OfAll = Literal["mostrecent", "livemin", "livemax", "livesum"]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 _DISK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
