@@ -94,9 +94,6 @@ def build_app(store: Store, settings: Settings, rooms: Collection[Room] = ALL) -
         app.include_router(portal_routes(store))
     problems.install(app)
     app.add_middleware(
-        Admission, limit=settings.verification_limit, metrics=store.observing.metrics
-    )
-    app.add_middleware(
         ReceiveTimeout,
         limits=ReceiveLimits(
             idle=settings.receive_idle_seconds,
@@ -104,6 +101,9 @@ def build_app(store: Store, settings: Settings, rooms: Collection[Room] = ALL) -
             rate=settings.receive_rate_bytes,
             body=JSON_BODY_LIMIT,
         ),
+    )
+    app.add_middleware(
+        Admission, limit=settings.verification_limit, metrics=store.observing.metrics
     )
     app.add_middleware(RequestContext, observing=store.observing)
     return app

@@ -1,5 +1,4 @@
-"""Which requests are refused while the log's queue is too deep, the disk is low, or too
-many verifications are under way.
+"""Which requests are refused while the log's queue is too deep or the disk is low.
 
 Whatever adds to the store waits. Reading goes on, downloads too: their audit row is
 small and must be durable before a byte leaves, so on a disk that is full to the last
@@ -10,11 +9,8 @@ takes an authorisation back must not wait for a disk.
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.admission import CROWDED
-from runtime.errors import VerificationsTooMany
 from runtime.watch import Watch
 
-_SECONDS = 1  # until a crowded process may be asked again
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 # Routes that write, and are never refused here.
 ALWAYS = frozenset(
@@ -34,10 +30,7 @@ ALWAYS = frozenset(
 
 
 def admit(watch: Watch, scope: Mapping[str, Any]) -> None:
-    """Raise `QueueTooDeep` or `DiskLow` for a request that would add to the store, and
-    `VerificationsTooMany` for one that `admission` has marked."""
-    if scope["state"].get(CROWDED):
-        raise VerificationsTooMany(seconds=_SECONDS)
+    """Raise `QueueTooDeep` or `DiskLow` for a request that would add to the store."""
     refusal = watch.refusal
     if refusal is None or scope["method"] in _READS:
         return
