@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Answers, how many a second, latency percentiles in milliseconds, and failures."""
+    """Answers as expected, how many a second, their latency percentiles in milliseconds, and
+    how many answers were others."""
 
     count: int
     rate: float
@@ -42,20 +43,24 @@ async def _client(
     seconds: float,
     expect: int,
     pause: float,
+    first: float,
     latencies: list[float],
 ) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
     failures = 0
-    start = time.perf_counter()
+    began = time.perf_counter()
+    start = began + first
     number = 0
-    while (now := time.perf_counter()) < start + seconds:
+    while (now := time.perf_counter()) < began + seconds:
         # What is late is sent at once, and its waiting counts: as with people at windows.
         due = start + number * pause if pause else now
         if due > now:
             await asyncio.sleep(due - now)
         status = await _send(reader, writer, make(number))
-        latencies.append(time.perf_counter() - due)
-        failures += status != expect
+        if status == expect:
+            latencies.append(time.perf_counter() - due)
+        else:
+            failures += 1
         number += 1
     writer.close()
     return failures
@@ -70,13 +75,17 @@ async def _run(
     latencies: list[float] = []
     began = time.perf_counter()
     failures = await asyncio.gather(
-        *(_client(port, make, seconds, expect, pause, latencies) for port, make in targets)
+        # Not all at once: clients of one rate take turns.
+        *(
+            _client(port, make, seconds, expect, pause, pause * at / len(targets), latencies)
+            for at, (port, make) in enumerate(targets)
+        )
     )
     elapsed = time.perf_counter() - began
-    ordered = sorted(latencies)
+    ordered = sorted(latencies) or [0.0]
     return Load(
-        len(ordered),
-        len(ordered) / elapsed,
+        len(latencies),
+        len(latencies) / elapsed,
         1000 * ordered[len(ordered) // 2],
         1000 * ordered[int(len(ordered) * 0.99)],
         sum(failures),

@@ -27,7 +27,7 @@ from ledger.reader import Inclusion, LogReader
 from ledger.stops import Stops
 from ledger.tables import ledger_entries
 from storage.database import ReadTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, Wanted
 from storage.errors import KeyMissing, ObjectCorrupt, RowUnreadable
 from storage.keyvault import KeyVault, WrappedKey
 
@@ -63,6 +63,21 @@ _LATEST = Prepared(
 _HISTORY = Prepared(_OF_ENTITY.order_by(_COLUMNS.position))
 
 
+def asked_entry(entry_id: str) -> Wanted:
+    """What `Records.open` asks; these three for `read_ahead`."""
+    return _BY_ENTRY, {"entry_id": entry_id}
+
+
+def asked_latest(entity: str) -> Wanted:
+    """What `Records.latest` asks."""
+    return _LATEST, {"entity": entity}
+
+
+def asked_history(entity: str) -> Wanted:
+    """What `Records.history` asks."""
+    return _HISTORY, {"entity": entity}
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedRecord:
     """A record whose bytes match its leaf. `body` is the whole flat record.
@@ -94,11 +109,11 @@ class Records:
 
     def open(self, tx: ReadTx, entry_id: str) -> OpenedRecord:
         """The record of this entry. `EntryUnknown`, `RecordErased` or `RecordCorrupt`."""
-        return self._opened(tx, _BY_ENTRY, {"entry_id": entry_id})[0]
+        return self._opened(tx, asked_entry(entry_id))[0]
 
     def latest(self, tx: ReadTx, entity: str) -> OpenedRecord:
         """The newest record of an entity: the one whose status counts."""
-        return self._opened(tx, _LATEST, {"entity": entity})[0]
+        return self._opened(tx, asked_latest(entity))[0]
 
     def history(self, tx: ReadTx, entity: str) -> list[OpenedRecord]:
         """All records of an entity, oldest first. `EntryUnknown` if there is none,
@@ -110,7 +125,7 @@ class Records:
     def remaining(self, tx: ReadTx, entity: str) -> list[OpenedRecord]:
         """`history`, or what is left of it. Only for ending the entity for good: whatever the
         lost stop said, that takes nothing back."""
-        return self._opened(tx, _HISTORY, {"entity": entity})
+        return self._opened(tx, asked_history(entity))
 
     def only_stop(self, tx: ReadTx, entity: str) -> OpenedRecord:
         """`latest` of an entity that can be stopped once, and then stays so; `HistoryCut`."""
@@ -122,9 +137,8 @@ class Records:
         """`HistoryCut` if the log has a stop of this entity, of which no record is left."""
         self._stops.require_whole(entity, ())
 
-    def _opened(
-        self, tx: ReadTx, statement: Prepared, parameters: Mapping[str, Any]
-    ) -> list[OpenedRecord]:
+    def _opened(self, tx: ReadTx, asked: Wanted) -> list[OpenedRecord]:
+        statement, parameters = asked
         try:
             rows: Sequence[Row] = statement.all(tx, parameters)
         except (ValueError, TypeError, RowUnreadable) as error:

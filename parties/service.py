@@ -13,7 +13,7 @@ from kernel.canonical import JsonValue
 from kernel.clock import parse_time, time_text
 from kernel.ids import IdKind, new_id
 from kernel.principals import Capacity
-from ledger.records import OpenedRecord
+from ledger.records import OpenedRecord, asked_history
 from parties.capacity import (
     ENDS,
     Basis,
@@ -36,7 +36,7 @@ from parties.errors import (
 from parties.registry import Register
 from parties.tables import capacities
 from storage.database import ReadTx, WriteTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, Wanted
 
 # On every verification's path: compiled once.
 _CAPACITY = Prepared(select(capacities).where(capacities.c.capacity_id == bindparam("capacity")))
@@ -45,6 +45,11 @@ _BETWEEN = Prepared(
         capacities.c.holder == bindparam("holder"), capacities.c.person == bindparam("person")
     )
 )
+
+
+def asked_capacity(capacity_id: str) -> list[Wanted]:
+    """What `Parties.capacity` asks, for `read_ahead`."""
+    return [(_CAPACITY, {"capacity": capacity_id}), asked_history(capacity_id)]
 
 
 class Parties(Register):

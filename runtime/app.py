@@ -16,6 +16,7 @@ from parties.http import Access, PartiesRoom
 from parties.http import routes as party_routes
 from portal.http import routes as portal_routes
 from runtime import problems
+from runtime.admission import Admission
 from runtime.errors import FieldTwice
 from runtime.guard import admit
 from runtime.middleware import ReceiveLimits, ReceiveTimeout, RequestContext
@@ -90,6 +91,9 @@ def build_app(store: Store, settings: Settings, rooms: Collection[Room] = ALL) -
             rate=settings.receive_rate_bytes,
             body=JSON_BODY_LIMIT,
         ),
+    )
+    app.add_middleware(
+        Admission, limit=settings.verification_limit, metrics=store.observing.metrics
     )
     app.add_middleware(RequestContext, observing=store.observing)
     return app

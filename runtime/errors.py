@@ -34,6 +34,15 @@ class QueueTooDeep(Unavailable):
     en = "too many entries wait for the log; try again in {seconds} s; reading goes on"
 
 
+class VerificationsTooMany(Unavailable):
+    code = "verifications_too_many"
+    zh = "同时进行的核验过多，请 {seconds} 秒后重试；本次未核验，授权未使用"
+    en = (
+        "too many verifications are under way; try again in {seconds} s; nothing was verified "
+        "and no authorisation was used"
+    )
+
+
 class DiskLow(Unavailable):
     code = "disk_low"
     zh = "存储空间不足，暂停写入；查询不受影响，请 {seconds} 秒后重试"

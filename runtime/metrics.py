@@ -41,7 +41,7 @@ DAMAGE = (
     "tile_corrupt",
 )
 NO_ROUTE = "-"  # what the router matched to nothing
-_OfAll = Literal["mostrecent", "livemin", "livemax"]
+_OfAll = Literal["mostrecent", "livemin", "livemax", "livesum"]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 _DISK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
@@ -94,6 +94,12 @@ class Metrics:
         )
         self._denials = counter(
             "denials", "核验未通过的原因", "reasons of denied verifications", "reason"
+        )
+        self.verifying = gauge(
+            "verifications_under_way",
+            "正在进行的核验数",
+            "verifications that are under way",
+            of_all="livesum",
         )
         self.ready = gauge(
             "ready", "是否就绪（1 或 0）", "whether the service is ready (1 or 0)", of_all="livemin"

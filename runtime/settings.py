@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     queue_limit: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     """等待写入日志的条目达到此数时，写请求答 503。
     With this many entries waiting for the log, writes are answered 503."""
+    verification_limit: Annotated[int, Field(ge=1, le=10_000)] = 128
+    """每个进程同时进行的核验数上限，超过时答 503 并请稍后重试；排队时间约为此数除以每秒核验数。
+    How many verifications a process works on at once; more are answered 503, to be asked again.
+    The wait of those let in is about this number over the verifications a second."""
     witness_policy: str | None = None
     """信任策略文件（tlog-policy），列出本日志和各见证及其网址；不设则没有见证。
     Trust policy (tlog-policy) that lists this log, the witnesses and their URLs; without it there

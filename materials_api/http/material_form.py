@@ -1,6 +1,7 @@
 """`POST /v1/cases/{id}/materials/form`: the same registration from a browser's form."""
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -91,12 +92,28 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         prefer: Prefer = None,
     ) -> Response:
         """Upload and register in one request. Fields may stand before or after the files."""
-        await to_thread.run_sync(check_room_for, room, principal, declared_size(request))
+        size = declared_size(request)
+        check = partial(check_room_for, room, principal, size)
+        # Nothing of a body of one block is stored before it is all in: all in one thread then.
+        large = size is None or size >= room.limits.block_bytes
         receiver = FormReceiver(room, request.headers.get("content-type"))
+        if large:
+            await to_thread.run_sync(check)
         async with ending(receiver):
-            await receive_into(request, receiver, room.limits.block_bytes)
-            received = await to_thread.run_sync(receiver.finish)
-        response = await to_thread.run_sync(_register, room, principal, case_id, received, key)
+            rest = await receive_into(request, receiver, room.limits.block_bytes)
+
+        def take() -> Response:
+            try:
+                if not large:
+                    check()
+                receiver.write(rest)
+                form = receiver.finish()
+            except BaseException:  # broad-except - raised again
+                receiver.abort()
+                raise
+            return _register(room, principal, case_id, form, key)
+
+        response = await to_thread.run_sync(take)
         return await waiting.settle(response, preferred_wait(room, prefer))
 
     return router

@@ -26,8 +26,10 @@ class Sink(Protocol):
     def abort(self) -> None: ...
 
 
-async def receive_into(request: Request, sink: Sink, block_bytes: int) -> None:
-    """Feed the whole body to `sink`. `UploadCut` when the sender goes away.
+async def receive_into(request: Request, sink: Sink, block_bytes: int) -> bytearray:
+    """Feed the body to `sink`, all but its last block, which is returned: the caller writes
+    it in the same turn of a thread that ends the sink, and a body of one block needs only
+    that. `UploadCut` when the sender goes away.
 
     Raises what the sink raises; the caller ends the sink (see `ending`). On
     return and on any error no thread uses the sink any more.
@@ -44,8 +46,7 @@ async def receive_into(request: Request, sink: Sink, block_bytes: int) -> None:
                 block = bytearray()
         if writing is not None:
             await writing
-        if block:
-            await to_thread.run_sync(sink.write, block)
+        return block
     except ClientDisconnect:
         raise UploadCut() from None
     finally:

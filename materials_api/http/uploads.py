@@ -68,11 +68,18 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
             begin_upload, room, principal, upload_id, declared_size(request)
         )
         async with ending(receiver):
-            await receive_into(request, receiver, room.limits.block_bytes)
-            received = await to_thread.run_sync(receiver.finish, declared)
-        upload = await to_thread.run_sync(
-            keep_upload, room, room.clock.now(), principal, upload_id, received
-        )
+            rest = await receive_into(request, receiver, room.limits.block_bytes)
+
+        def keep() -> Upload:
+            try:
+                receiver.write(rest)
+                received = receiver.finish(declared)
+            except BaseException:  # broad-except - raised again
+                receiver.abort()
+                raise
+            return keep_upload(room, room.clock.now(), principal, upload_id, received)
+
+        upload = await to_thread.run_sync(keep)
         return Response(
             _out(upload).model_dump_json().encode(),
             201 if upload.fresh else 200,

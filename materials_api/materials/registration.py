@@ -204,7 +204,7 @@ def ask_before(
     """Ask the licence source what `register_material` must know, before its transaction."""
     if requirement is None:
         return None
-    with room.database.read() as tx:
+    with room.database.glance() as tx:
         case = still_open(case_for(tx, principal, case_id))
         _, matter = rules_of(room, tx, case)
         matter.requirement(case.variant, requirement)

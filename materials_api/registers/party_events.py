@@ -17,7 +17,7 @@ from kernel.clock import parse_time, time_text
 from kernel.ids import IdKind
 from kernel.principals import Principal
 from ledger.errors import EntryUnknown
-from ledger.records import OpenedRecord
+from ledger.records import OpenedRecord, asked_history
 from materials_api.catalogue.terms import PartyEventKind
 from materials_api.errors import RecordMismatch
 from materials_api.grants.errors import PartyEventInvalid
@@ -28,7 +28,7 @@ from materials_api.tables import party_events
 from parties.capacity import PartyEvent as AuthorityEvent
 from storage import audit
 from storage.database import ReadTx, WriteTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, Wanted
 
 ENDS_AUTHORITY: Mapping[PartyEventKind, AuthorityEvent] = MappingProxyType(
     {
@@ -100,6 +100,11 @@ def record_event(
 def events_id(party: str) -> str:
     """The entity of all events of a party: what happened to it is one history in the ledger."""
     return f"{IdKind.PARTY_EVENT.value}_{party.partition('_')[2]}"
+
+
+def asked_events(party: str) -> list[Wanted]:
+    """What `events_of_party` asks, for `read_ahead`."""
+    return [asked_history(events_id(party)), (_EVENTS, {"party": party})]
 
 
 def events_of_party(room: MaterialsRoom, tx: ReadTx, party: str) -> tuple[PartyEvent, ...]:

@@ -161,7 +161,7 @@ def check_room_for(room: MaterialsRoom, principal: Principal, declared_size: int
     limits = room.limits
     if declared_size is not None and declared_size > limits.upload_bytes:
         raise ObjectTooLarge(limit=limits.upload_bytes)
-    with room.database.read() as tx:
+    with room.database.glance() as tx:
         row = _PENDING.one(tx, {"principal": principal.subject})
     if row is not None and (
         row["files"] >= limits.pending_uploads or row["bytes"] >= limits.pending_upload_bytes

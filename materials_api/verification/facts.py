@@ -38,6 +38,7 @@ from materials_api.rules.reuse_facts import (
     PartyShare,
     SourceCase,
 )
+from materials_api.verification.ahead import read_call_ahead
 from materials_api.verification.case import CaseContext, gather_case, open_entry, source_case
 from materials_api.verification.grants import gather_grants
 from materials_api.verification.rows import (
@@ -140,9 +141,11 @@ def gather(
     The case must be the caller's and undecided. An item that the case has
     nothing to do with is `ItemUnknown`, the same as one that does not exist.
     """
+    items = tuple(asked)
+    read_call_ahead(tx, case_id, (one.item for one in items))
     case = gather_case(room, tx, at, principal, case_id)
     seen = _Seen()
-    return Gathered(case, tuple(_item(room, tx, case, one, seen) for one in asked))
+    return Gathered(case, tuple(_item(room, tx, case, one, seen) for one in items))
 
 
 def _item(

@@ -19,7 +19,7 @@ from materials_api.tables import (
 )
 from parties.tables import capacities, parties
 from storage.database import ReadTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, Wanted
 from storage.tables import objects
 
 Row = dict[str, Any]
@@ -81,29 +81,54 @@ _STATES = Prepared(
 )
 
 
+def asked_call(case_id: str) -> list[Wanted]:
+    """What is asked of the case of a call; this and what follows for `read_ahead`."""
+    return [_case(case_id)]
+
+
+def asked_material(material_id: str) -> list[Wanted]:
+    """What is asked of a material."""
+    return [part(material_id) for part in (_material, _files, _shares)]
+
+
+def asked_source(case_id: str) -> list[Wanted]:
+    """What is asked of the case that a material came from."""
+    return [_case(case_id), _states(case_id)]
+
+
+def asked_acting(applicant: str, person: str) -> list[Wanted]:
+    """What is asked about who acts for an applicant."""
+    return [_acting(applicant, person), _party(applicant)]
+
+
+def asked_grants(
+    item: str, case_id: str, window: str | None, department: str | None
+) -> list[Wanted]:
+    """What is asked about the grants for an item."""
+    return [_for_item(item, case_id, window, department)]
+
+
 def case_row(tx: ReadTx, case_id: str) -> Row | None:
-    return _CASE.one(tx, {"case": case_id})
+    return _one(tx, _case(case_id))
 
 
 def material_row(tx: ReadTx, material_id: str) -> Row | None:
-    return _MATERIAL.one(tx, {"material": material_id})
+    return _one(tx, _material(material_id))
 
 
 def file_rows(tx: ReadTx, material_id: str) -> list[Row]:
     """Files in order, each with what its object's row says."""
-    return _FILES.all(tx, {"material": material_id})
+    return _all(tx, _files(material_id))
 
 
 def party_rows(tx: ReadTx, material_id: str) -> list[Row]:
-    return _PARTIES.all(tx, {"material": material_id})
+    return _all(tx, _shares(material_id))
 
 
 def grant_rows(
     tx: ReadTx, item: str, case_id: str, window: str | None, department: str | None
 ) -> list[Row]:
-    return _GRANTS_FOR_ITEM.all(
-        tx, {"item": item, "case": case_id, "window": window, "department": department}
-    )
+    return _all(tx, _for_item(item, case_id, window, department))
 
 
 def grant_row(tx: ReadTx, grant_id: str) -> Row | None:
@@ -112,15 +137,61 @@ def grant_row(tx: ReadTx, grant_id: str) -> Row | None:
 
 def capacity_ids(tx: ReadTx, holder: str, person: str) -> list[str]:
     """Capacities of this person for the holder, and every legal representation of it."""
-    rows = _ACTING.all(tx, {"holder": holder, "person": person})
-    return [row["capacity_id"] for row in rows]
+    return [row["capacity_id"] for row in _all(tx, _acting(holder, person))]
 
 
 def party_kind(tx: ReadTx, party: str) -> str | None:
-    row = _KIND.one(tx, {"party": party})
+    row = _one(tx, _party(party))
     return None if row is None else row["kind"]
 
 
 def state_rows(tx: ReadTx, case_id: str) -> list[Row]:
     """The states that a case passed, with the entry of each."""
-    return _STATES.all(tx, {"case": case_id})
+    return _all(tx, _states(case_id))
+
+
+def _case(case_id: str) -> Wanted:
+    return _CASE, {"case": case_id}
+
+
+def _material(material_id: str) -> Wanted:
+    return _MATERIAL, {"material": material_id}
+
+
+def _files(material_id: str) -> Wanted:
+    return _FILES, {"material": material_id}
+
+
+def _shares(material_id: str) -> Wanted:
+    return _PARTIES, {"material": material_id}
+
+
+def _for_item(item: str, case_id: str, window: str | None, department: str | None) -> Wanted:
+    return _GRANTS_FOR_ITEM, {
+        "item": item,
+        "case": case_id,
+        "window": window,
+        "department": department,
+    }
+
+
+def _acting(holder: str, person: str) -> Wanted:
+    return _ACTING, {"holder": holder, "person": person}
+
+
+def _party(party: str) -> Wanted:
+    return _KIND, {"party": party}
+
+
+def _states(case_id: str) -> Wanted:
+    return _STATES, {"case": case_id}
+
+
+def _one(tx: ReadTx, asked: Wanted) -> Row | None:
+    statement, parameters = asked
+    return statement.one(tx, parameters)
+
+
+def _all(tx: ReadTx, asked: Wanted) -> list[Row]:
+    statement, parameters = asked
+    return statement.all(tx, parameters)

@@ -123,7 +123,7 @@ class Access:
         if bearer is None:
             raise CredentialMissing()
         presented = Presented(request.method, str(request.url), request.headers.get("dpop"))
-        with self._database.read() as tx:
+        with self._database.glance() as tx:
             return self._authenticator.authenticate(
                 tx, self._clock.now(), bearer.credentials, presented
             )

@@ -25,6 +25,11 @@ class Backend(Protocol):
     def reader_engine(self) -> Engine: ...
 
     @property
+    def glance_engine(self) -> Engine:
+        """The readers once more, where each statement is a transaction of its own."""
+        ...
+
+    @property
     def driver_error(self) -> type[Exception]: ...
 
     @property

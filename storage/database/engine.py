@@ -85,6 +85,17 @@ class Database:
         except (DBAPIError, PoolTimeout, self._backend.driver_error) as error:
             raise self._backend.coded(error) from error
 
+    @contextmanager
+    def glance(self) -> Iterator[ReadTx]:
+        """Reading of which each statement is right by itself: none sees the same snapshot
+        as the one before. Costs what the statement costs, where `read` asks the server
+        twice more."""
+        try:
+            with self._backend.glance_engine.connect() as connection:
+                yield ReadTx(connection)
+        except (DBAPIError, PoolTimeout, self._backend.driver_error) as error:
+            raise self._backend.coded(error) from error
+
     def forget_deleted(self) -> bool:
         """See to it that deleted bytes are in no file of ours; whether they are in none.
 

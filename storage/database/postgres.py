@@ -9,6 +9,7 @@ Needs sessions of its own: a pooler that shares them between transactions (PgBou
 transaction mode) cannot stand between.
 """
 
+import select
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -17,7 +18,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.pool import NullPool, QueuePool
 
 from storage.database.postgres_errors import coded, opening_error
@@ -124,8 +125,9 @@ class PostgresBackend:
             pool_size=READERS,
             max_overflow=_EXTRA_READERS,
             pool_timeout=_READER_WAIT_SECONDS,
-            pool_pre_ping=True,
         )
+        event.listen(self.reader_engine, "checkout", _still_there)
+        self.glance_engine = self.reader_engine.execution_options(isolation_level="AUTOCOMMIT")
         try:
             with self.writer_engine.connect() as connection:
                 self._check(connection.connection.driver_connection)
@@ -298,6 +300,15 @@ def session_engine(
 
     event.listen(engine, "do_connect", connected)
     return engine
+
+
+def _still_there(driver: Any, _record: object, _proxy: object) -> None:
+    """Replace idle connections that the server has ended. Nothing is asked: of an end, or
+    a last word before it, the socket knows, and a server that hangs would not answer."""
+    looking = select.poll()
+    looking.register(driver.fileno(), select.POLLIN)
+    if looking.poll(0):
+        raise InvalidatePoolError("a connection ended while it was idle")
 
 
 def _has_amcheck(driver: Any) -> bool:

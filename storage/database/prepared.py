@@ -6,9 +6,9 @@ request runs the statement every time; everywhere else Core alone is plainer.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Dialect, Executable, Insert, Select
 from sqlalchemy.exc import DBAPIError
@@ -69,12 +69,18 @@ class Prepared:
         return rows[0] if rows else None
 
     def all(self, tx: ReadTx, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        compiled, cursor = self._execute(tx, parameters)
-        try:
-            # A damaged row may show here only: text that is no UTF-8, say.
-            fetched = cursor.fetchall()
-        except compiled.driver_error as error:
-            raise compiled.wrapped(error) from error
+        compiled = self._for(tx.dialect)
+        key = _asked(self, parameters) if tx.ahead else ()
+        fetched: Any = tx.ahead.get(key)
+        if not isinstance(fetched, list):
+            cursor = fetched or self._execute(tx, parameters)[1]
+            try:
+                # A damaged row may show here only: text that is no UTF-8, say.
+                fetched = cursor.fetchall()
+            except compiled.driver_error as error:
+                raise compiled.wrapped(error) from error
+            if key in tx.ahead:
+                tx.ahead[key] = fetched
         rows = [dict(zip(compiled.names, row, strict=True)) for row in fetched]
         for name, convert in compiled.results:
             for row in rows:
@@ -85,13 +91,7 @@ class Prepared:
         if isinstance(tx, WriteTx):
             tx.flush()
         compiled = self._for(tx.dialect)
-        values = {**compiled.fixed, **parameters}
-        for name, convert in compiled.binds:
-            values[name] = convert(values[name])
-        if compiled.positions is None:
-            given: Any = {name: values[name] for name in compiled.parameters}
-        else:
-            given = [values[name] for name in compiled.positions]
+        given = compiled.given(parameters)
         try:
             return compiled, tx.driver.execute(compiled.sql, given, **compiled.options)
         except compiled.driver_error as error:
@@ -104,6 +104,48 @@ class Prepared:
                 self._statement, self._columns, dialect
             )
         return compiled
+
+
+Wanted = tuple[Prepared, Mapping[str, Any]]
+
+
+def read_ahead(tx: ReadTx, wanted: Iterable[Wanted]) -> None:
+    """Ask all of these selects at once; `one` and `all` of this snapshot then have the rows.
+
+    For reading whose questions are known before its answers are looked at: on PostgreSQL one
+    wait for all of them. However often one is then asked, it is sent once. Only in a snapshot
+    (`Database.read`), where the same question has the same answer.
+    """
+    if isinstance(tx, WriteTx):
+        raise ValueError("what a transaction writes would not be seen")
+    asked = {_asked(part, given): (part, given) for part, given in wanted}
+    asked = {key: one for key, one in asked.items() if key not in tx.ahead}
+    if tx.dialect.name != "postgresql":
+        # No server to wait for: each is asked when its rows are wanted.
+        tx.ahead.update(dict.fromkeys(asked))
+        return
+    if not asked:
+        return
+    # Only here: an embedded store needs no driver of a server.
+    from storage.database.postgres import quieten
+
+    sent: dict[tuple[Any, ...], Any] = {}
+    try:
+        with tx.driver.pipeline():
+            for key, (part, given) in asked.items():
+                compiled = part._for(tx.dialect)
+                sent[key] = tx.driver.execute(
+                    compiled.sql, compiled.given(given), **compiled.options
+                )
+    except compiled.driver_error as error:
+        quieten(cast(Any, error))
+        raise compiled.wrapped(error) from error
+    tx.ahead.update(sent)
+
+
+def _asked(part: Prepared, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The same for the same question, if its parameters stand in the same order."""
+    return (part, *parameters.values())
 
 
 class _Together:
@@ -200,6 +242,15 @@ class _Compiled:
     results: list[tuple[str, Convert]]
     driver_error: type[Exception]
     options: dict[str, bool]  # of the driver's `execute`
+
+    def given(self, parameters: Mapping[str, Any]) -> Any:
+        """The parameters as the driver wants them."""
+        values = {**self.fixed, **parameters}
+        for name, convert in self.binds:
+            values[name] = convert(values[name])
+        if self.positions is None:
+            return {name: values[name] for name in self.parameters}
+        return [values[name] for name in self.positions]
 
     def wrapped(self, error: Exception) -> BaseException:
         """The driver's error as Core would raise it."""

@@ -66,6 +66,7 @@ class SqliteBackend:
         )
         configure(self.writer_engine, begin="BEGIN IMMEDIATE", query_only=False)
         configure(self.reader_engine, begin="BEGIN DEFERRED", query_only=True)
+        self.glance_engine = self.reader_engine  # a transaction costs nothing here
 
     def coded(self, error: BaseException) -> BaseException:
         return coded(error)

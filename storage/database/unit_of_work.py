@@ -30,6 +30,8 @@ class ReadTx:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.ahead: dict[tuple[Any, ...], Any] = {}
+        """For `storage.database.prepared` alone: what was asked ahead, and its rows."""
 
     @property
     def connection(self) -> Connection:

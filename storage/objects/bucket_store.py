@@ -104,7 +104,7 @@ class _BucketWriter:
         self._name = name
         self._held = bytearray()
         self._size = 0
-        self._sha256 = hashlib.sha256()
+        self._sha256 = hashlib.sha256()  # of the parts
         self._upload: str | None = None
         self._parts: list[tuple[str, str]] = []  # ETag and checksum
         self._running: deque[Future[tuple[str, str]]] = deque()
@@ -113,7 +113,6 @@ class _BucketWriter:
     def write(self, data: bytes | bytearray) -> None:
         self._check_open()
         try:
-            self._sha256.update(data)
             self._size += len(data)
             view = memoryview(data)
             while view:
@@ -155,7 +154,7 @@ class _BucketWriter:
     def _store_whole(self) -> None:
         data = bytes(self._held)
         if not self._bucket.put_new(self._name, data):
-            self._compare()
+            _compare(self._bucket, self._name, len(data), hashlib.sha256(data).digest())
 
     def _send_part(self) -> None:
         """Send what is held, in the background; wait first if enough is under way."""
@@ -167,6 +166,7 @@ class _BucketWriter:
         if number > MAX_PARTS:
             raise ObjectTooLarge(limit=MAX_PARTS * PART_BYTES)
         data, upload = bytes(self._held), self._upload
+        self._sha256.update(data)
         self._held.clear()
 
         def send() -> tuple[str, str]:

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -276,6 +277,40 @@ def test_a_deep_queue_stops_writes_until_it_is_shorter(data: Path, token: str) -
         desk.store.ledger.start()
         until(lambda: desk.missing() == {})
         assert desk.open_case().status_code == 201
+
+
+def under_way(desk: Desk) -> float | None:
+    registry = desk.store.observing.metrics.registry
+    return registry.get_sample_value("mianjiao_verifications_under_way")
+
+
+def test_verifications_beyond_the_limit_are_refused_at_once(data: Path, token: str) -> None:
+    body = {
+        "case": "cas_" + "0" * 26,
+        "items": [{"requirement": "other", "item": "mat_" + "0" * 26}],
+        "basis": {"kind": "consent"},
+    }
+    with opened(data, verification_limit=2) as desk, ThreadPoolExecutor(2) as pool:
+        desk.token = token
+        written = threading.Event()
+        # Whoever asks about an unknown case waits for its audit row.
+        held = desk.store.database.submit(lambda tx: written.wait(30))
+        try:
+            first = [pool.submit(desk.send, "POST", "/v1/verifications", body) for _ in range(2)]
+            until(lambda: under_way(desk) == 2)
+            refused = desk.send("POST", "/v1/verifications", body)
+            assert (refused.status_code, refused.json()["code"]) == (503, "verifications_too_many")
+            assert refused.headers["retry-after"] == "1"
+            assert not any(one.done() for one in first)
+            # Everything else goes on.
+            assert desk.send("GET", "/v1/cases").status_code == 200
+        finally:
+            written.set()
+        assert held.result(30)
+        assert [one.result(30).json()["code"] for one in first] == ["case_unknown"] * 2
+        until(lambda: under_way(desk) == 0)
+        again = desk.send("POST", "/v1/verifications", body)
+        assert again.json()["code"] == "case_unknown"
 
 
 def test_the_queue_is_not_counted_beyond_its_limit(data: Path) -> None:

@@ -2,11 +2,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, delete, insert, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from storage.database import Database, WriteTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, read_ahead
+from storage.errors import StorageFailed
 from storage.tables import audit, objects
 
 pytestmark = pytest.mark.both_engines
@@ -183,3 +184,50 @@ def test_a_waiting_insert_that_is_refused_takes_its_unit_of_work_alone(
 def test_only_inserts_wait(database: Database) -> None:
     with pytest.raises(ValueError, match="insert"):
         database.write(lambda tx: REMOVE.add(tx, {"key": "a"}))
+
+
+def test_what_was_read_ahead_is_read_once_in_its_snapshot(database: Database, at: datetime) -> None:
+    database.write(lambda tx: ADD.run(tx, row("a", at)))
+    with database.read() as tx:
+        read_ahead(tx, [(ONE, {"key": "a"}), (ONE, {"key": "b"}), (ALL, {}), (ALL, {})])
+        first = ONE.one(tx, {"key": "a"})
+        assert first is not None
+        assert first["cipher_sha256"] == bytes(32)
+        assert first["created_at"] == at
+        assert ONE.one(tx, {"key": "b"}) is None
+        first["size"] = 2  # the caller's own: the next one gets rows of its own
+        database.write(lambda tx: ADD.run(tx, row("b", at)))
+        assert ONE.one(tx, {"key": "b"}) is None
+        assert [one["object_key"] for one in ALL.all(tx, {})] == ["a"]
+        again = ONE.one(tx, {"key": "a"})
+        assert again is not None
+        assert again["size"] == 1
+        read_ahead(tx, [(ONE, {"key": "b"})])
+        assert ONE.one(tx, {"key": "b"}) is None
+        assert ONE.one(tx, {"key": "c"}) is None  # not asked ahead
+    with database.read() as tx:
+        assert ONE.one(tx, {"key": "b"}) is not None
+
+
+def test_a_question_ahead_that_fails_is_an_error_of_core(database: Database) -> None:
+    broken = Prepared(select(objects.c.object_key).where(text("no_such_column = 1")))
+    with pytest.raises(DBAPIError), database.read() as tx:
+        read_ahead(tx, [(ALL, {}), (broken, {})])
+        broken.all(tx, {})
+
+
+def test_nothing_is_read_ahead_where_something_is_written(database: Database) -> None:
+    with pytest.raises(ValueError, match="would not be seen"):
+        database.write(lambda tx: read_ahead(tx, [(ALL, {})]))
+
+
+def test_each_glance_sees_what_was_committed_before(database: Database, at: datetime) -> None:
+    with database.glance() as tx:
+        assert ONE.one(tx, {"key": "a"}) is None
+    database.write(lambda tx: ADD.run(tx, row("a", at)))
+    with database.glance() as tx:
+        assert ONE.one(tx, {"key": "a"}) is not None
+    with pytest.raises(StorageFailed), database.glance() as tx:
+        tx.execute(delete(objects))  # readers cannot write
+    with database.read() as tx:
+        assert ONE.one(tx, {"key": "a"}) is not None
