@@ -7,26 +7,33 @@ from contextlib import nullcontext
 from tests.simulation.bugs import Bug
 from tests.simulation.ports import SimulatedTiles
 from tests.simulation.schedule import Violation
-from tests.simulation.world import run_seed
+from tests.simulation.world import World, run_seed
+from tests.simulation.year_end import run_seed as run_year_end
 
 
-def replay(seed: int, bug: Bug | None = None) -> str:
+def replay(seed: int, bug: Bug | None = None, *, year_end: bool = False) -> str:
     """The command that shows this seed step by step."""
     planted = "" if bug is None else f" --bug {bug.name}"
-    return f"python -m tests.simulation --seed {seed}{planted}"
+    return f"python -m tests.simulation --seed {seed}{planted}{' --year-end' * year_end}"
 
 
 def run_seeds(
-    seeds: Iterable[int], bug: Bug | None = None
+    seeds: Iterable[int], bug: Bug | None = None, *, year_end: bool = False
 ) -> tuple[list[tuple[int, str]], Counter[str]]:
-    """The seeds that violate an invariant, with what they violate; and what was done in all."""
+    """The seeds that violate an invariant, with what they violate; and what was done in all.
+
+    `year_end`: seeds in which a shard may be closed, without a bug.
+    """
     failures: list[tuple[int, str]] = []
     totals: Counter[str] = Counter()
     with nullcontext() if bug is None else bug.plant():
         for seed in seeds:
             totals["seeds"] += 1
             try:
-                world = run_seed(seed, tiles=SimulatedTiles if bug is None else bug.tiles)
+                if year_end:
+                    world: World = run_year_end(seed)
+                else:
+                    world = run_seed(seed, tiles=SimulatedTiles if bug is None else bug.tiles)
             except Violation as violation:
                 failures.append((seed, str(violation)))
                 continue

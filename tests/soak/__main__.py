@@ -1,5 +1,5 @@
-"""`python -m tests.soak [--seeds N] [--kills N] [--flips N] [--edits N] [--mutations 0|1]
-[--minutes M]`.
+"""`python -m tests.soak [--seeds N] [--year-end-seeds N] [--kills N] [--flips N] [--edits N]
+[--mutations 0|1] [--minutes M]`.
 
 One line per figure of a release; exit code 1 when anything was lost, missed or
 violated. A loop that is given 0 is left out; one that comes to the end of its time
@@ -96,7 +96,7 @@ class Soak:
 
     # --- The loops ---
 
-    def seeds(self, count: int) -> None:
+    def seeds(self, count: int, *, year_end: bool = False) -> None:
         first = self._given.first_seed
         parts = [
             range(start, min(start + SEEDS_AT_ONCE, first + count))
@@ -105,14 +105,18 @@ class Soak:
         totals: Counter[str] = Counter()
         failures: list[str] = []
         with multiprocessing.Pool(self._given.processes) as pool:
-            results = pool.imap(run_seeds, parts)
+            results = pool.imap(partial(run_seeds, year_end=year_end), parts)
             for _ in self.counted(f"parts of {SEEDS_AT_ONCE} seeds", len(parts)):
                 found, done = next(results)
                 totals += done
-                failures += [f"seed {seed}: {what}: {replay(seed)}" for seed, what in found]
+                failures += [
+                    f"seed {seed}: {what}: {replay(seed, year_end=year_end)}"
+                    for seed, what in found
+                ]
             pool.terminate()
         self.line(
-            f"{totals['seeds']} seeds of the simulated log from {first} on:"
+            f"{totals['seeds']} seeds of the simulated log{' with the end of a year' * year_end}"
+            f" from {first} on:"
             f" {len(failures)} violations"
             f" ({totals['faults']} faults, {totals['processes']} processes,"
             f" {totals['published']} checkpoints, {totals['acknowledged']} acknowledged)",
@@ -234,6 +238,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     add: Callable[..., object] = parser.add_argument
     add("--seeds", type=int, default=20_000, help="seeds of the simulated log")
+    add("--year-end-seeds", type=int, default=4_000, help="in which a shard may be closed")
     add("--kills", type=int, default=1_000, help="SIGKILLs of the embedded store")
     add("--command-kills", type=int, default=20, help="of `mianjiao serve`, started anew")
     add("--postgres-kills", type=int, default=300, help="of PostgreSQL and the API over it")
@@ -249,6 +254,8 @@ def main() -> int:
     if given.seeds:
         soak.seeds(given.seeds)
         soak.bugs()
+    if given.year_end_seeds:
+        soak.seeds(given.year_end_seeds, year_end=True)
     if given.mutations:
         soak.mutations()
     if given.cuts:
