@@ -142,7 +142,6 @@ def test_what_cron_gets(data: Path, tmp_path: Path) -> None:
 
 def test_the_same_work_runs_on_a_ray_cluster(data: Path) -> None:
     """A real local one of two processors, which this command starts and ends."""
-    pytest.importorskip("ray", reason="the extra ray is not installed")
     told = json.loads(mianjiao("scrub", "--data", data, "--ray", "local", "--json").stdout)
     assert told["clean"]
     assert told["objects"] == FILES
@@ -154,6 +153,5 @@ def test_the_same_work_runs_on_a_ray_cluster(data: Path) -> None:
 
 
 def test_a_cluster_that_does_not_answer_is_named(data: Path) -> None:
-    pytest.importorskip("ray", reason="the extra ray is not installed")
     done = mianjiao("scrub", "--data", data, "--ray", "127.0.0.1:1", expect=2)
     assert "ray_unreachable" in done.stderr
