@@ -53,6 +53,11 @@ class Place:
         told = mianjiao("fsck", "--data", self.played.data, "--json", expect=None).stdout
         return {(one["code"], one["where"]) for one in json.loads(told)["problems"]}
 
+    def scrubbed(self) -> set[str]:
+        """What `scrub` finds, which asks the server from processes of its own."""
+        told = mianjiao("scrub", "--data", self.played.data, "--json", expect=None).stdout
+        return {one["code"] for one in json.loads(told)["problems"]}
+
     @contextmanager
     def served(self) -> Iterator[House]:
         settings = read_settings()
@@ -129,6 +134,7 @@ def verify(house: House, ids: dict[str, str]) -> Any:
 def test_what_was_done_in_the_bucket_is_clean(place: Place, ids: dict[str, str]) -> None:
     assert ids["verification"]
     assert place.problems() == set()
+    assert place.scrubbed() == set()
     assert not (place.played.data / "objects").exists()
 
 
@@ -147,6 +153,7 @@ def test_another_version_on_top_is_not_believed_and_named(
     found = place.problems()
     assert {code for code, _ in found} == {"object_corrupt", "unexpected_file"}
     assert all(name.rpartition("/")[2] in where for _, where in found)
+    assert "object_corrupt" in place.scrubbed()
     place.bucket.remove_version(name, top)
     with place.served() as house:
         assert verify(house, ids).json()["items"][0]["outcome"] == "allowed"

@@ -15,14 +15,18 @@ from materials_api.back_files.manifest import COLUMNS
 from runtime.demo.people import COMPANY
 from runtime.scrub.progress import load
 from tests.conftest import mianjiao
+from tests.engines import Engine
 
 MIB = 1 << 20
 FILES = 8
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
+def data(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with eight back files of 1 MiB."""
+    engine.place(tmp_path / "database", empty=True)
+    for name, value in engine.environment(tmp_path / "database").items():
+        monkeypatch.setenv(name, value)
     names = [f"{number}.bin" for number in range(FILES)]
     for name in names:
         (tmp_path / name).write_bytes(os.urandom(MIB))
@@ -118,6 +122,7 @@ def test_a_killed_scrub_goes_on_where_it_stopped(data: Path) -> None:
     assert {one["where"].split()[-1] for one in again["problems"]} == expected
 
 
+@pytest.mark.both_engines
 def test_what_cron_gets(data: Path, tmp_path: Path) -> None:
     """Exit codes 0, 1, 2; plain lines without a terminal; one JSON object if asked."""
     done = mianjiao("scrub", "--data", data, "--jobs", "2")
