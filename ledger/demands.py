@@ -90,9 +90,9 @@ def parse_demands(data: bytes) -> Demands:
         value = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise DemandsMalformed(reason="not TOML") from error
+    if value.get("format") != FORMAT:
+        raise DemandsMalformed(reason=f'the file needs the line format = "{FORMAT}"')
     _keys(value, "the file", {"format"}, {"not_later_than", "chain", "stamp", "retired"})
-    if value["format"] != FORMAT:
-        raise DemandsMalformed(reason=f"format is {FORMAT}")
     required: set[str] = set()
     names: set[str] = set()
     chains = [_chain(one, names, required) for one in _tables(value, "chain")]

@@ -125,8 +125,8 @@ def test_a_file_that_demands_nothing_is_an_error(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "needs format"),
-        ('format = "mianjiao.demands/v2"\n' + CHAIN, "format is"),
+        ("", "needs the line format"),
+        ('format = "mianjiao.demands/v2"\n' + CHAIN, "needs the line format"),
         ("not toml", "not TOML"),
         (HEAD + LIMIT, "needs a chain or a stamp"),
         (HEAD + "more = 1\n" + CHAIN, "has no more"),
