@@ -137,6 +137,14 @@ def test_scrub_and_commands_look_at_both_shards(
     assert [problem for one in results for problem in one.problems] == []
     assert run(["scrub", "--data", data, "--jobs", "1"]) == 0
     capsys.readouterr()
+    # Prepared once more: its keys are printed, and what waits goes on waiting.
+    next_year.open()
+    assert run(["log", "close", "2027", "--prepare", "--data", data]) == 0
+    told = capsys.readouterr().out
+    assert all(f"log {key.text}\n" in told for key in store.ledger.keys)
+    assert store.ledger.reader.refresh().checkpoint == newest
+    next_year.publish()
+    newest = store.ledger.checkpoint()
     # Once more, and of a shard that is there: told again, nothing changes.
     assert run(["log", "close", "2027", "--data", data]) == 0
     assert store.ledger.signed_checkpoint().checkpoint == newest

@@ -18,7 +18,7 @@ from ledger.policy import parse_policy
 from ledger.receipts import Evidence, verify_receipt
 from ledger.shard_keys import open_signers
 from runtime.backup.checking import check_backup
-from runtime.backup.errors import BackupInvalid, NewestLogMissing, RestoreKeysWrong
+from runtime.backup.errors import BackupInvalid, NewestLogMissing, RestoreKeysWrong, ShardClosing
 from runtime.backup.making import make_backup
 from runtime.backup.restoring import Sources, restore
 from runtime.commands.fsck import run_checks
@@ -165,6 +165,13 @@ def test_the_database_is_lost_before_the_next_shard_has_published_anything(
     target = tmp_path / "restored"
     report = restored(two, backup, target, settings=Settings(high_water_file=memory.name))
     assert set(report.lost) == {"2026"}
+    # Of what is being closed no backup is made, and not one row is copied for it.
+    told: list[str] = []
+    with pytest.raises(ShardClosing):
+        make_backup(two.store, backup, lambda what, *_sizes: told.append(what))
+    with open_store(two.store.data, Settings(), two.clock) as store, pytest.raises(ShardClosing):
+        make_backup(store, backup, lambda what, *_sizes: told.append(what))
+    assert told == []
     # The shard is the one that the log pins: its first checkpoint says what it would have said.
     with open_store(target, Settings(), two.clock) as store:
         with store.database.read() as tx:
