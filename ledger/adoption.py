@@ -120,6 +120,15 @@ def adopt(
     return adopted
 
 
+def begin(tx: WriteTx, at: datetime, shard: str, origin: str, opening: bytes) -> None:
+    """A shard that another one named when it ended, and that has signed nothing: its head, and
+    `opening` staged as its first entry, as `closing` left them."""
+    row = _row(shard, 0, opening, parse_leaf(opening), at)
+    entry_id = str(row["entry_id"])
+    tx.execute(insert(ledger_entries), {**row, "shard": None, "leaf_index": None})
+    heads.begin(tx, at, shard, origin, entry_id)
+
+
 def _replay(
     tx: WriteTx, shard: str, public: Sequence[tuple[int, PublicLeaf]], adopted: Adopted
 ) -> None:

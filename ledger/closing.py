@@ -22,7 +22,7 @@ from ledger.layout import SHARD, origin_of
 from ledger.leaves import CLOSED, OPENED, public_leaf
 from ledger.notes import VerifierKey
 from ledger.policy import Policy
-from ledger.retired import Ended, shard_of
+from ledger.retired import Ended, opening_body, shard_of
 from ledger.service import Ledger
 from ledger.shard_keys import key_shards, prepare_signers
 from storage.database import WriteTx
@@ -110,7 +110,7 @@ def ending(
     def end(tx: WriteTx, head: Head, final: Checkpoint) -> Head:
         last = journal.publish(tx, at, CLOSED, closed)
         ended = heads.end(tx, at, head, successor.shard, last.entry_id)
-        opened = {**successor.body(), "previous": Ended(final, keys).body()}
+        opened = opening_body(successor.body(), Ended(final, keys))
         first = journal.publish(tx, at, OPENED, opened)
         heads.begin(tx, at, successor.shard, successor.origin, first.entry_id)
         return ended

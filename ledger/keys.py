@@ -205,9 +205,13 @@ def _write(path: Path, line: str) -> None:
         raise LogExists() from None
     finally:
         temporary.unlink(missing_ok=True)
-    # The folder above too: this one may be new, and its own name must last as well.
-    for above in (path.parent, path.parent.parent):
-        fsync_folder(str(above))
+    try:
+        # The folder above too: this one may be new, and its own name must last as well.
+        for above in (path.parent, path.parent.parent):
+            fsync_folder(str(above))
+    except BaseException:
+        path.unlink()  # a reference must not outlive the token's key, which is destroyed now
+        raise
 
 
 def open_key_file(path: Path, tokens: Tokens | None = None) -> Ed25519Signer | TokenSigner:

@@ -6,6 +6,7 @@ A document is `{"checkpoint":note,"evidence":{…}|null,"kind":…,"source":…,
 cosignatures in `checkpoint` are the evidence. Pure.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from ledger.leaves import EVIDENCE, PublicLeaf, parse_leaf
 
 TYPE = "mianjiao.evidence/v1"
 QUORUM_KIND = "quorum"
+# It becomes a part of an address: nothing else may be in it.
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def named_in(entry: bytes) -> Iterator[Named]:
                 "origin": str(origin),
                 "size": int(size),
                 "sha256": str(digest),
-            } if len(digest) == 64:
+            } if _DIGEST.fullmatch(digest):
                 yield Named(kind, origin, size, digest)
 
 

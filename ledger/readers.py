@@ -4,14 +4,18 @@ from ledger.checkpoints import Checkpoint
 from ledger.errors import LogMissing, NotInLog, NotYetLogged
 from ledger.reader import LogReader
 from ledger.retired import Retired
+from ledger.unfinished import Unfinished
 
 
 class Readers:
     """Each shard by its name. Safe from many threads."""
 
-    def __init__(self, newest: LogReader, retired: Retired) -> None:
+    def __init__(self, newest: LogReader, retired: Retired, unfinished: Unfinished) -> None:
+        """`retired`: what the newest shard proves of the earlier ones; `unfinished`: how they
+        are read until it has published something that could prove it."""
         self.newest = newest
         self.retired = retired
+        self._unfinished = unfinished
 
     def of(self, shard: str) -> LogReader:
         """Of this shard or an earlier one, which it has proved. `NotInLog`: it never was;
@@ -21,16 +25,30 @@ class Readers:
         if shard > self.newest.shard:
             raise NotYetLogged()
         try:
-            found = self.retired.reader(shard)
+            found = self._earlier(shard)
         except LogMissing as error:
             raise NotYetLogged() from error
         if found is None:
             raise NotInLog(entry=shard)
         return found
 
+    def _earlier(self, shard: str) -> LogReader | None:
+        try:
+            return self.retired.reader(shard)
+        except LogMissing:
+            held = self._unfinished.readers()
+            if held:
+                return next((one for one in held if one.shard == shard), None)
+            # Their keys may have been destroyed in between: then it is published by now.
+            return self.retired.reader(shard)
+
     def all(self) -> tuple[LogReader, ...]:
         """Of all shards, the oldest first; raises what proving the earlier ones raises."""
-        return (*self.retired.readers(), self.newest)
+        try:
+            earlier = self.retired.readers()
+        except LogMissing:
+            earlier = self._unfinished.readers() or self.retired.readers()
+        return (*earlier, self.newest)
 
     def finals(self) -> list[Checkpoint]:
         """The last checkpoints of all earlier shards, the oldest first."""

@@ -13,7 +13,7 @@ from kernel.canonical import JsonValue
 from ledger.checkpoints import Checkpoint
 from ledger.errors import InclusionInvalid, KeyMalformed, LeafMalformed, NotInLog
 from ledger.layout import SHARD
-from ledger.leaves import OPENED, PublicLeaf, parse_leaf
+from ledger.leaves import CLOSED, OPENED, PublicLeaf, parse_leaf, public_leaf
 from ledger.merkle import HASH_SIZE, leaf_hash, verify_inclusion
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
@@ -88,6 +88,23 @@ def _ended(value: JsonValue, successor: str) -> Ended:
     if any(key.name != origin for key in keys):
         raise LeafMalformed(reason="a key of the shard before")
     return Ended(Checkpoint(origin, size, bytes.fromhex(root)), keys)
+
+
+def opening_body(successor: JsonValue, ended: Ended) -> dict[str, JsonValue]:
+    """The body, but for its time, of the first entry of the shard that follows one that ended:
+    `successor` as the last entry of that one names it."""
+    if not isinstance(successor, dict):
+        raise LeafMalformed(reason="the shard that follows")
+    return {**successor, "previous": ended.body()}
+
+
+def opening_after(closed: PublicLeaf, ended: Ended) -> bytes:
+    """The first entry of the next shard, from the last one of the shard that ended: both say
+    the time of the transaction that made them. `LeafMalformed`."""
+    successor, at = closed.body.get("successor"), closed.body.get("at")
+    if closed.kind != CLOSED or at is None:
+        raise LeafMalformed(reason="the last entry of a closed shard")
+    return public_leaf(OPENED, {"at": at, **opening_body(successor, ended)})
 
 
 def proved_before(reader: LogReader) -> Ended | None:

@@ -37,6 +37,7 @@ from ledger.shard_keys import KeyFolder, create_signers, open_signers
 from ledger.stops import Stops
 from ledger.succession import Succession
 from ledger.tilestore import FolderShards, Shards, TileStore
+from ledger.unfinished import Unfinished
 from ledger.waiting import Waiting
 from ledger.witness.cosigning import Cosigning
 from ledger.witness.ended import EndedCosigning
@@ -81,13 +82,15 @@ class Ledger:
         self.directory = directory
         self.shards = shards
         self.reader = LogReader(tiles, shard, *self.keys)
-        self.readers = Readers(self.reader, Retired(self.reader, shards))
+        keys = KeyFolder(directory, tokens)
+        self.readers = Readers(
+            self.reader, Retired(self.reader, shards), Unfinished(database, keys, shards, shard)
+        )
         self.stops = Stops(stops, vault)
         self.records = Records(vault, self.readers.of, self.stops)
         self.evidence = LogEvidence(database, self.readers, self.records, self.signed_checkpoint)
         self.tokens = tokens
         self.outside = Outside()
-        keys = KeyFolder(directory, tokens)
         self.sequencer = Sequencer(
             database=database,
             tiles=tiles,

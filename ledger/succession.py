@@ -12,9 +12,10 @@ from ledger import heads
 from ledger.errors import LogDiverged, LogMissing
 from ledger.heads import Head
 from ledger.reader import LogReader
-from ledger.retired import Retired, ended_before, shard_of
+from ledger.retired import Retired, shard_of
 from ledger.shard_keys import ShardKeys
 from ledger.tilestore import OpensShards
+from ledger.unfinished import named_before
 from storage.database import Database
 
 
@@ -48,20 +49,16 @@ class Succession:
         """
         if head.size > 0 or opened is None:
             return  # signed already: what it says of the shard before stands in the log
-        ended = ended_before(opened, head.origin)
-        with self._database.read() as tx:
-            before = heads.predecessor(tx, self._shard)
-        if ended is None and before is None:
+        ended = named_before(self._database, self._shard)
+        if ended is None:
             return
-        if ended is None or before is None or before.origin != ended.final.origin:
-            raise LogDiverged(reason="the shard's opening names another one before it")
         try:
-            keys = tuple(one.key for one in self._keys.open(before.shard))
+            keys = tuple(one.key for one in self._keys.open(ended.shard))
         except FileNotFoundError:
             raise LogDiverged(reason="the keys of the shard before are gone too early") from None
         if keys != ended.keys:
             raise LogDiverged(reason="the shard's opening names other keys before it")
-        self._finish(before.shard, at)
+        self._finish(ended.shard, at)
         reader = ended.reader(self._shards)
         reader.refresh()
         self._before = reader

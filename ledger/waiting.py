@@ -70,10 +70,10 @@ class Waiting:
         if shard == self._readers.newest.shard:
             return index < size
         try:
-            final = self._readers.of(shard).final
+            reader = self._readers.of(shard)
         except (NotYetLogged, NotInLog):
             return False
-        return final is not None and index < final.size
+        return index < (reader.final or reader.published().checkpoint).size
 
     def wait_for_all(self, entries: Iterable[str], seconds: float) -> bool:
         deadline = time.monotonic() + seconds

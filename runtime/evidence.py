@@ -17,7 +17,7 @@ from ledger.anchoring.publishing import EvidencePublisher, newest_quorum
 from ledger.anchoring.rows import CHAIN_KIND, STAMP_KIND, Reached, pending_since, reached
 from ledger.anchoring.service import POLL, EvidenceThread, Steps
 from ledger.checkpoints import SignedCheckpoint
-from ledger.errors import QuorumNotMet
+from ledger.errors import LogMissing, QuorumNotMet
 from ledger.named_evidence import QUORUM_KIND
 from ledger.outside import Memory
 from ledger.reader import LogReader
@@ -125,7 +125,10 @@ class Evidence:
 
     def states(self) -> list[EvidenceState]:
         """Of every source that is configured, from the rows."""
-        size = self._ledger.checkpoint().size
+        try:
+            size = self._ledger.checkpoint().size
+        except LogMissing:
+            size = 0  # a shard that has just begun
         found = []
         for source in self._sources:
             with self._ledger.database.read() as tx:

@@ -19,6 +19,7 @@ class ChainMemory:
         self._node = node
         self._chain_id = chain_id
         self._contract = contract
+        self._failure: str | None = None
 
     def compare(self, reader: LogReader, signed: SignedCheckpoint | None) -> bool:
         """Whether the chain answered. `DatabaseOlderThanLog` when it knows of more entries
@@ -33,8 +34,11 @@ class ChainMemory:
             anchored = self._node.head_of(self._contract, origin).size
             root = self._node.root_of(self._contract, origin, anchored) if anchored else b""
         except CodedError as error:  # all that `ChainNode` raises
-            _log.warning("the chain cannot be compared: %s", error.code)
+            if error.code != self._failure:  # a start that waits for it asks every second
+                _log.warning("the chain cannot be compared: %s", error.code)
+            self._failure = error.code
             return False
+        self._failure = None
         if anchored > size:
             raise DatabaseOlderThanLog(database=size, published=anchored)
         if anchored and root != tree_root(reader.nodes(size), anchored):

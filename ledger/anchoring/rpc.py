@@ -7,8 +7,10 @@ from typing import Any
 import httpx2
 
 from ledger.anchoring.errors import NodeAnswerInvalid, NodeRefused, NodeUnavailable
+from ledger.bounded_http import AnswerTooLong, BoundedHttp
 
 MAX_ANSWER = 8 << 20
+_QUERY = {"Content-Type": "application/json"}
 _SHOWN = 200  # characters of a node's own message that are passed on
 
 
@@ -16,7 +18,8 @@ class JsonRpc:
     """Calls one node. Safe from many threads. Its address may hold a secret: never shown."""
 
     def __init__(self, url: str, seconds: float) -> None:
-        self._client = httpx2.Client(timeout=seconds, follow_redirects=False, trust_env=False)
+        """`seconds`: for one answer, to its last byte."""
+        self._http = BoundedHttp(seconds)
         self._url = url
         self._ids = itertools.count(1)
 
@@ -40,25 +43,23 @@ class JsonRpc:
         return answer["result"]
 
     def _post(self, asked: dict[str, Any], method: str) -> dict[str, Any]:
-        body = bytearray()
+        body = json.dumps(asked).encode()
         try:
-            with self._client.stream("POST", self._url, json=asked) as response:
-                for block in response.iter_bytes():
-                    body += block
-                    if len(body) > MAX_ANSWER:
-                        raise NodeAnswerInvalid(method=method, reason="too long")
+            told = self._http.ask("POST", self._url, limit=MAX_ANSWER, content=body, headers=_QUERY)
+        except AnswerTooLong:
+            raise NodeAnswerInvalid(method=method, reason="too long") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise NodeUnavailable(reason=type(error).__name__) from None
         try:
-            answer = json.loads(body)
+            answer = json.loads(told.content)
         except (ValueError, RecursionError):
-            raise NodeUnavailable(reason=f"HTTP {response.status_code}") from None
+            raise NodeUnavailable(reason=f"HTTP {told.status}") from None
         if not isinstance(answer, dict):
             raise NodeAnswerInvalid(method=method, reason="not an object")
         return answer
 
     def close(self) -> None:
-        self._client.close()
+        self._http.close()
 
 
 def _printable(text: str) -> str:

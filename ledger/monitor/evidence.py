@@ -1,6 +1,7 @@
 """Evidence that the log names by digest: whether it is served, is what was named, and holds."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -20,6 +21,7 @@ from ledger.named_evidence import (
 from ledger.policy import Policy, evaluate
 
 MOST = 1000  # the newest of one look: an old log names very many
+MOST_PROVED = 16  # of what is refused in one look: each proof is up to two MiB on the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,20 @@ class Placed:
     named: Named
     index: int
     entry: bytes
+
+
+class NewestNamed:
+    """What the entries of one look name: how many, and the newest `MOST`, whatever they are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.newest: deque[Placed] = deque(maxlen=MOST)
+
+    def add(self, first: int, entries: Iterable[bytes]) -> None:
+        """What these entries name, the first of which stands at index `first`."""
+        for one in placed_evidence(first, entries):
+            self.count += 1
+            self.newest.append(one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +59,14 @@ class Refused:
 @dataclass(frozen=True, slots=True)
 class Judged:
     """`missed`: not served, or not what was named, each with the reason. The rest is empty
-    without demands: `unchecked` is evidence of chains and authorities that they do not know."""
+    without demands: `unchecked` is evidence of chains and authorities that they do not know;
+    `more`: what is refused beyond the `MOST_PROVED` whose documents are kept, with the reason."""
 
     missed: tuple[str, ...] = ()
     held: int = 0
     unchecked: tuple[str, ...] = ()
     refused: tuple[Refused, ...] = ()
+    more: tuple[str, ...] = ()
 
 
 def placed_evidence(first: int, entries: Iterable[bytes]) -> Iterator[Placed]:
@@ -59,16 +77,17 @@ def placed_evidence(first: int, entries: Iterable[bytes]) -> Iterator[Placed]:
 
 
 def judge(
-    remote: RemoteLog, policy: Policy, demands: Demands | None, placed: Sequence[Placed]
+    remote: RemoteLog, policy: Policy, demands: Demands | None, placed: Iterable[Placed]
 ) -> Judged:
-    """Fetch the newest of what is named and compare it. The checkpoint in it must be signed by
+    """Fetch what is named and compare it. The checkpoint in it must be signed by
     that log, where the policy knows the log; chain and stamp must hold, where `demands` know
     them. `LogUnreachable`."""
     missed: list[str] = []
     unchecked: list[str] = []
     refused: list[Refused] = []
+    more: list[str] = []
     held = 0
-    for one in placed[-MOST:]:
+    for one in placed:
         found = _fetched(remote, policy, one.named)
         if isinstance(found, str):
             missed.append(f"{one.named}: {found}")
@@ -77,13 +96,20 @@ def judge(
         outcome = None if demands is None else check_document(document, demands)
         if outcome is None:
             continue
-        if outcome.state is AnchorState.FAILS:
+        if outcome.state is AnchorState.FAILS and len(refused) == MOST_PROVED:
+            more.append(f"{one.named}: {why(outcome)}")
+        elif outcome.state is AnchorState.FAILS:
             refused.append(Refused(one, data, outcome))
         elif outcome.state is AnchorState.HOLDS:
             held += 1
         else:
             unchecked.append(str(one.named))
-    return Judged(tuple(missed), held, tuple(unchecked), tuple(refused))
+    return Judged(tuple(missed), held, tuple(unchecked), tuple(refused), tuple(more))
+
+
+def why(outcome: AnchorOutcome) -> str:
+    """A stable word for how it does not hold."""
+    return outcome.error.code if outcome.error else outcome.state.value
 
 
 def _fetched(remote: RemoteLog, policy: Policy, one: Named) -> tuple[bytes, EvidenceDocument] | str:

@@ -29,7 +29,7 @@ from ledger.merkle import (
     tree_root,
 )
 from ledger.monitor.errors import LogDamaged, LogRolledBack, LogSplit
-from ledger.monitor.evidence import Placed, Refused, judge, placed_evidence
+from ledger.monitor.evidence import NewestNamed, Refused, judge, why
 from ledger.monitor.remote import RemoteLog
 from ledger.monitor.state import MonitorState, Verified
 from ledger.notes import VerifierKey
@@ -41,6 +41,7 @@ from ledger.tiles import TilePath, check_tile, parse_bundle, tile_width
 
 _WORD = CLOSED.encode()
 BATCH = 32 * TILE_WIDTH  # entries held in memory at once
+BATCH_BYTES = 16 << 20  # or fewer, if they are long: a bundle more than this at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +124,17 @@ def look(
         )
     if known is not None and known.closed is not None:
         raise LogDamaged(path="checkpoint", reason="it grew after the entry that closed it")
-    named: list[Placed] = []
+    named = NewestNamed()
     tail, blobs, last = _follow(remote, policy, signed, known, state, named)
-    judged = judge(remote, policy, demands, named)
+    judged = judge(remote, policy, demands, named.newest)
     refused = tuple(_proved(remote, signed, state, one) for one in judged.refused)
-    pins = None if demands is None else Pins(judged.held, judged.unchecked, refused)
+    pins = None
+    if demands is not None:
+        pins = Pins(judged.held, judged.unchecked, (*refused, *judged.more))
     successor = _follows(last, head)
     state.save(Verified(signed, tail, blobs, at, None if successor is None else last))
     return Look(
-        head.origin, head.size, old.size, met, at, len(named), judged.missed, pins, successor
+        head.origin, head.size, old.size, met, at, named.count, judged.missed, pins, successor
     )
 
 
@@ -154,8 +157,7 @@ def _proved(remote: RemoteLog, signed: SignedCheckpoint, state: MonitorState, on
         raise LogDamaged(path="tile", reason=error.code) from error
     data = RefusedEvidence(one.document, one.placed.entry, proof).encode()
     path = state.write(f"refused-evidence-{sha256(data).hexdigest()[:16]}.json", data)
-    why = one.outcome.error.code if one.outcome.error else one.outcome.state.value
-    return f"{one.placed.named}: {why}; proof: {path}"
+    return f"{one.placed.named}: {why(one.outcome)}; proof: {path}"
 
 
 def _follows(entry: bytes | None, head: Checkpoint) -> Successor | None:
@@ -188,7 +190,7 @@ def _follow(
     signed: SignedCheckpoint,
     known: Verified | None,
     state: MonitorState,
-    named: list[Placed],
+    named: NewestNamed,
 ) -> tuple[Tail, Mapping[TilePath, bytes], bytes | None]:
     """Grow the verified tree by the log's own entries, comparing every tile on the way; its
     tail and edge, and the last entry. What evidence the entries name is added to `named`."""
@@ -201,7 +203,7 @@ def _follow(
         while tail.size < head.size:
             end = min(head.size, (tail.size // TILE_WIDTH) * TILE_WIDTH + BATCH)
             entries = _entries(remote, tail, end, head.size)
-            named += placed_evidence(tail.size, entries)
+            named.add(tail.size, entries)
             # Cheap to ask: hardly any entry has the word in it.
             before = [last or b"", *entries[:-1]]
             if any(_WORD in one and _follows(one, head) for one in before):
@@ -228,11 +230,17 @@ def _follow(
 
 
 def _entries(remote: RemoteLog, tail: Tail, end: int, size: int) -> list[bytes]:
-    """The entries [tail.size, end); what the first bundle repeats must be what it was."""
+    """The entries [tail.size, end), or the first of them if they are long; what the first
+    bundle repeats must be what it was."""
     entries: list[bytes] = []
+    held = 0
     for number in range(tail.size // TILE_WIDTH, (end + TILE_WIDTH - 1) // TILE_WIDTH):
         path = TilePath(None, number, tile_width(size, 0, number))
-        entries += parse_bundle(path, remote.get(path))
+        data = remote.get(path)
+        entries += parse_bundle(path, data)
+        held += len(data)
+        if held > BATCH_BYTES:
+            break
     repeated = len(tail.entries)
     if tuple(entries[:repeated]) != tail.entries:
         number = tail.size // TILE_WIDTH

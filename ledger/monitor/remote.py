@@ -5,6 +5,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
+from ledger.bounded_http import AnswerTooLong, BoundedHttp
 from ledger.errors import TileMissing
 from ledger.merkle import TILE_WIDTH
 from ledger.monitor.errors import LogUnreachable
@@ -13,6 +14,7 @@ from ledger.tiles import FULL_TILE_BYTES, TilePath, prefix
 
 MAX_BUNDLE = TILE_WIDTH * (2 + 0xFFFF)  # entries of other logs may be longer than ours
 MAX_EVIDENCE = 1 << 20
+MOST_TOLD = 64 * 1024  # a page that says why there is no such file
 _TRIES = 3
 _PAUSE = 0.5  # seconds before the second try; doubled
 
@@ -20,13 +22,13 @@ _PAUSE = 0.5  # seconds before the second try; doubled
 class RemoteLog:
     """What a log serves under `url`. Nothing that it returns is checked."""
 
-    def __init__(self, url: str, seconds: float = 10.0) -> None:
-        """`seconds`: how long each answer may take."""
+    def __init__(self, url: str, seconds: float = 60.0, silence: float = 10.0) -> None:
+        """`seconds`: how long each answer may take; `silence`: how long none of it may come."""
         self._url = url.rstrip("/")
         parts = urlsplit(self._url)
         beside = f"{parts.path.rpartition('/')[0]}/evidence/sha256"
         self._evidence = urlunsplit((parts.scheme, parts.netloc, beside, "", ""))
-        self._http = httpx2.Client(timeout=seconds, trust_env=False, follow_redirects=True)
+        self._http = BoundedHttp(seconds, silence=silence, follow_redirects=True)
 
     def close(self) -> None:
         self._http.close()
@@ -64,16 +66,15 @@ class RemoteLog:
 
     def _once(self, path: str, limit: int, base: str) -> bytes:
         try:
-            with self._http.stream("GET", f"{base}/{path}") as answer:
-                if answer.status_code in (404, 410):
-                    raise TileMissing(path=path)
-                if answer.status_code != 200:
-                    raise LogUnreachable(path=path, reason=f"HTTP {answer.status_code}")
-                read = bytearray()
-                for part in answer.iter_bytes():
-                    read += part
-                    if len(read) > limit:
-                        raise LogUnreachable(path=path, reason="longer than any such file")
+            answer = self._http.ask("GET", f"{base}/{path}", limit=max(limit, MOST_TOLD))
+        except AnswerTooLong:
+            raise LogUnreachable(path=path, reason="longer than any such file") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise LogUnreachable(path=path, reason=type(error).__name__) from error
-        return bytes(read)
+        if answer.status in (404, 410):
+            raise TileMissing(path=path)
+        if answer.status != 200:
+            raise LogUnreachable(path=path, reason=f"HTTP {answer.status}")
+        if len(answer.content) > limit:
+            raise LogUnreachable(path=path, reason="longer than any such file")
+        return answer.content

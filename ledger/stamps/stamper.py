@@ -13,6 +13,7 @@ from kernel.canonical import canonical_bytes, parse_record
 from ledger.anchoring import rows
 from ledger.anchoring.rows import FINAL, STAMP_KIND, KeptAnchor
 from ledger.anchors import MAX_RENEWALS, stamp_fields, stamp_parts
+from ledger.bounded_http import AnswerTooLong, BoundedHttp
 from ledger.checkpoints import SignedCheckpoint
 from ledger.notes import Note
 from ledger.reader import LogReader
@@ -44,7 +45,7 @@ class Stamper:
         self._interval = interval
         self._renew_before = renew_before
         self._looked: datetime | None = None
-        self._client = httpx2.Client(timeout=seconds, follow_redirects=False, trust_env=False)
+        self._http = BoundedHttp(seconds)
 
     def step(self, at: datetime, *, now: bool = False) -> None:
         """Renew what ends soon; stamp the newest checkpoint if it has none and the time has
@@ -61,7 +62,7 @@ class Stamper:
                 self._renew(kept)
 
     def close(self) -> None:
-        self._client.close()
+        self._http.close()
 
     def _stamp(self, at: datetime, reader: LogReader, *, now: bool) -> None:
         signed = reader.published()
@@ -128,20 +129,16 @@ class Stamper:
         return token, found
 
     def _post(self, query: bytes) -> bytes:
-        body = bytearray()
+        url = self._authority.url
         try:
-            with self._client.stream(
-                "POST", self._authority.url, content=query, headers=_QUERY
-            ) as response:
-                for block in response.iter_bytes():
-                    body += block
-                    if len(body) > MAX_ANSWER:
-                        raise AuthorityUnavailable(reason="too long an answer")
+            answer = self._http.ask("POST", url, limit=MAX_ANSWER, content=query, headers=_QUERY)
+        except AnswerTooLong:
+            raise AuthorityUnavailable(reason="too long an answer") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise AuthorityUnavailable(reason=type(error).__name__) from None
-        if response.status_code != httpx2.codes.OK:
-            raise AuthorityUnavailable(reason=f"HTTP {response.status_code}")
-        return bytes(body)
+        if answer.status != httpx2.codes.OK:
+            raise AuthorityUnavailable(reason=f"HTTP {answer.status}")
+        return answer.content
 
 
 def own_part(signed: SignedCheckpoint) -> bytes:

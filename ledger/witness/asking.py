@@ -71,7 +71,7 @@ class Witnesses:
     def __init__(self, policy: Policy, clock: Clock, seconds: float) -> None:
         """`seconds`: how long one witness may take to answer one question."""
         self._clock = clock
-        # Each answer is bounded by its silences: one that trickles would hold up the others.
+        # For all that one is asked at once; each answer is bounded by itself.
         self._longest = TRIES * seconds
         by_url: dict[str, list[VerifierKey]] = {}
         for witness in policy.witnesses.values():

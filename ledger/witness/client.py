@@ -6,6 +6,7 @@ from typing import TypeAlias
 import httpx2
 
 from kernel.errors import CodedError
+from ledger.bounded_http import Answer, AnswerTooLong, BoundedHttp
 from ledger.checkpoints import SignedCheckpoint, is_decimal, parse_any_checkpoint
 from ledger.cosignatures import verify_signatures
 from ledger.notes import Note, Signature, VerifierKey
@@ -29,8 +30,7 @@ class WitnessClient:
         self.url = url.rstrip("/")
         self._keys = tuple(keys)
         self._known = 0
-        # No proxy or certificate by environment: settings come from one place.
-        self._http = httpx2.Client(timeout=seconds, trust_env=False, follow_redirects=False)
+        self._http = BoundedHttp(seconds)
 
     def close(self) -> None:
         self._http.close()
@@ -45,15 +45,15 @@ class WitnessClient:
         old = min(self._known, size)
         for _ in range(TRIES):
             answer = self._post(encode_request(old, prove(old), signed.encode()))
-            if answer.status_code == 200:
+            if answer.status == 200:
                 lines = self._verified(signed, answer.content)
                 self._known = size
                 return lines
-            if answer.status_code == 422:
+            if answer.status == 422:
                 raise WitnessSawAnother(url=self.url)
-            if answer.status_code != 409 or answer.headers.get("content-type") != SIZE_TYPE:
-                raise WitnessUnavailable(url=self.url, reason=f"HTTP {answer.status_code}")
-            told = answer.text.removesuffix("\n")
+            if answer.status != 409 or answer.headers.get("content-type") != SIZE_TYPE:
+                raise WitnessUnavailable(url=self.url, reason=f"HTTP {answer.status}")
+            told = answer.content.decode(errors="replace").removesuffix("\n")
             if not is_decimal(told):
                 raise WitnessUnavailable(url=self.url, reason="409 without a size")
             self._known = old = int(told)
@@ -61,17 +61,14 @@ class WitnessClient:
                 raise WitnessAhead(url=self.url, size=old)
         raise WitnessUnavailable(url=self.url, reason="409 again and again")
 
-    def _post(self, body: bytes) -> httpx2.Response:
+    def _post(self, body: bytes) -> Answer:
+        url = f"{self.url}/add-checkpoint"
         try:
-            with self._http.stream("POST", f"{self.url}/add-checkpoint", content=body) as answer:
-                read = b""
-                for part in answer.iter_bytes():
-                    read += part
-                    if len(read) > MAX_ANSWER:
-                        raise WitnessUnavailable(url=self.url, reason="an endless answer")
+            return self._http.ask("POST", url, limit=MAX_ANSWER, content=body)
+        except AnswerTooLong:
+            raise WitnessUnavailable(url=self.url, reason="an endless answer") from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise WitnessUnavailable(url=self.url, reason=type(error).__name__) from error
-        return httpx2.Response(answer.status_code, headers=answer.headers, content=read)
 
     def _verified(self, signed: SignedCheckpoint, lines: bytes) -> tuple[Signature, ...]:
         """The lines by this witness's keys. Nothing else of the answer is kept."""

@@ -45,6 +45,15 @@ class BackupChanging(Unavailable):
     en = "content kept being erased while it was copied: no backup was made; try again"
 
 
+class ShardClosing(Unavailable):
+    code = "shard_closing"
+    zh = "日志分片 {shard} 正在封存，未备份；封存完成后（新分片发布检查点，或重新打开存储）请重试"
+    en = (
+        "the shard {shard} of the log is being closed: no backup was made; try again once the "
+        "next one has published a checkpoint, with a process that began after that"
+    )
+
+
 class RestoreFolderTaken(Conflict):
     code = "restore_folder_taken"
     zh = "{path} 已有内容；请恢复到新的或空的目录（或空数据库）"

@@ -4,14 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernel.canonical import JsonValue
-from ledger.checkpoints import SignedCheckpoint
+from ledger.checkpoints import Checkpoint, SignedCheckpoint
 from ledger.errors import KeyMalformed, LogMissing
+from ledger.growth import Tail, grow
 from ledger.leaves import CLOSED, PublicLeaf, parse_leaf
-from ledger.merkle import TILE_WIDTH
+from ledger.merkle import TILE_WIDTH, leaf_hash
 from ledger.mirror import check_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
-from ledger.retired import Retired, proved_before, shard_of
+from ledger.retired import Ended, Retired, opening_after, proved_before, shard_of
 from ledger.tilestore import OpensShards, TileStore
 from runtime.backup.errors import BackupInvalid
 
@@ -24,6 +25,22 @@ class Verified:
 
     reader: LogReader
     signed: SignedCheckpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A shard that the last one at hand names, whose place is there with nothing published:
+    `opening` is its first entry, which follows from how that one ended."""
+
+    shard: str
+    origin: str
+    keys: tuple[VerifierKey, ...]
+    opening: bytes
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The first that it can sign, however often."""
+        return Checkpoint(self.origin, 1, leaf_hash(self.opening))
 
 
 class AnyOf:
@@ -45,6 +62,11 @@ class AnyOf:
             raise LogMissing()
         return max(found, key=lambda one: one[0])[1]
 
+    def unpublished(self, shard: str) -> list[TileStore]:
+        """The places that are there for this shard, of which none has a checkpoint."""
+        found = [tiles for place in self._places if (tiles := place(shard)) is not None]
+        return found if all(one.checkpoint() is None for one in found) else []
+
 
 def earlier_logs(reader: LogReader, places: OpensShards, tell: Tell) -> list[Verified]:
     """All shards before that of `reader`, the oldest first, each verified whole."""
@@ -54,16 +76,21 @@ def earlier_logs(reader: LogReader, places: OpensShards, tell: Tell) -> list[Ver
     ]
 
 
-def later_logs(found: Verified, places: OpensShards, tell: Tell) -> list[Verified]:
-    """All shards after a log, if it has ended. `BackupInvalid` where the next is not at hand,
-    or does not go on where this one ended."""
+def later_logs(found: Verified, places: AnyOf, tell: Tell) -> tuple[list[Verified], Begun | None]:
+    """All shards after a log, if it has ended; and the one that has published nothing yet, if
+    its place is at hand. `BackupInvalid` where the next is not at hand, or does not go on
+    where this one ended."""
     logs: list[Verified] = []
-    while (named := _successor(found)) is not None:
-        origin, keys = named
+    while (closed := _closing(found)) is not None:
+        origin, keys = _successor(closed)
         try:
             tiles = places.open(shard_of(origin))
         except LogMissing:
-            raise BackupInvalid(reason=f"the log goes on in {origin}, which is missing") from None
+            begun = _begun(found, closed, places)
+            if begun is None:
+                reason = f"the log goes on in {origin}, which is missing"
+                raise BackupInvalid(reason=reason) from None
+            return logs, begun
         reader = LogReader(tiles, shard_of(origin), *keys)
         following = Verified(reader, check_log(reader, tiles, tell))
         before = proved_before(reader)
@@ -71,19 +98,36 @@ def later_logs(found: Verified, places: OpensShards, tell: Tell) -> list[Verifie
             raise BackupInvalid(reason=f"{origin} does not go on where the shard before ended")
         logs.append(following)
         found = following
-    return logs
+    return logs, None
 
 
-def _successor(found: Verified) -> tuple[str, tuple[VerifierKey, ...]] | None:
+def _begun(found: Verified, closed: PublicLeaf, places: AnyOf) -> Begun | None:
+    """The next shard, if nothing but its opening, which a round that was cut off may have
+    written, lies in its place."""
+    origin, keys = _successor(closed)
+    opening = opening_after(closed, Ended(found.signed.checkpoint, found.reader.keys))
+    blobs = {path.text: (path, data) for path, data in grow(Tail(0), [opening]).blobs.items()}
+    stores = places.unpublished(shard_of(origin))
+    for tiles in stores:
+        for name in tiles.names():
+            if name not in blobs or tiles.get(blobs[name][0]) != blobs[name][1]:
+                return None
+    return Begun(shard_of(origin), origin, keys, opening) if stores else None
+
+
+def _closing(found: Verified) -> PublicLeaf | None:
+    """The entry that closes a log; None: it goes on."""
     size = found.signed.checkpoint.size
+    entry = found.reader.bundle((size - 1) // TILE_WIDTH, size)[(size - 1) % TILE_WIDTH]
+    leaf = parse_leaf(entry)
+    return leaf if isinstance(leaf, PublicLeaf) and leaf.kind == CLOSED else None
+
+
+def _successor(closed: PublicLeaf) -> tuple[str, tuple[VerifierKey, ...]]:
+    named: JsonValue = closed.body.get("successor")
+    if not isinstance(named, dict):
+        raise BackupInvalid(reason="the last entry of a closed shard")
     try:
-        entry = found.reader.bundle((size - 1) // TILE_WIDTH, size)[(size - 1) % TILE_WIDTH]
-        leaf = parse_leaf(entry)
-        if not isinstance(leaf, PublicLeaf) or leaf.kind != CLOSED:
-            return None
-        named: JsonValue = leaf.body.get("successor")
-        if not isinstance(named, dict):
-            raise BackupInvalid(reason="the last entry of a closed shard")
         keys = tuple(VerifierKey.parse(str(named.get(one))) for one in ("vkey", "mldsa44_vkey"))
     except KeyMalformed as error:
         raise BackupInvalid(reason="the keys of the next shard") from error

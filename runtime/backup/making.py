@@ -16,15 +16,17 @@ from kernel.clock import time_text
 from kernel.errors import CodedError
 from ledger import heads
 from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
+from ledger.heads import Head
 from ledger.mirror import copy_log
 from ledger.reader import LogReader
 from ledger.tilestore import FilesystemTiles
 from migrations.revision import HEAD
-from runtime.backup.errors import BackupChanging, BackupOfAnother, BackupSpace
+from runtime.backup.errors import BackupChanging, BackupOfAnother, BackupSpace, ShardClosing
 from runtime.backup.folder import LOG, OBJECTS, digest_file, put_file, read_manifest, writing
 from runtime.backup.manifest import MANIFEST, Manifest, Tree
 from runtime.backup.rows import kept_objects, key_epochs, open_rows, write_rows
 from runtime.store import Store
+from storage.database import ReadTx
 from storage.errors import ObjectMissing
 from storage.objects import FilesystemStore
 from storage.objects.copying import StoredBytes, copy_object
@@ -43,9 +45,12 @@ def make_backup(store: Store, folder: Path, tell: Tell) -> Manifest:
     """Make or renew the backup in `folder`, beside a running service.
 
     The backup that was there stays whole until the new one is. `BackupFolderForeign`,
-    `BackupOfAnother`, `BackupBusy`, `BackupSpace`; errors of the device as they are.
+    `BackupOfAnother`, `BackupBusy`, `BackupSpace`, `ShardClosing`; errors of the device as
+    they are.
     """
     with writing(folder):
+        with store.database.read() as tx:
+            _require_whole(tx, store.ledger.shard)  # before anything is copied
         if (folder / MANIFEST).exists():
             before = read_manifest(folder)
             # It may have been made before a shard ended.
@@ -69,12 +74,9 @@ def _attempt(store: Store, folder: Path, tell: Tell) -> Manifest | None:
     counts = write_rows(store.database, rows_path, lambda *_told: None)
     tell("rows", sum(counts.values()), sum(counts.values()))
     with open_rows(rows_path) as rows:
-        head = heads.load(rows, store.ledger.shard)
-        whole = head.size > 0 and heads.newest_shard(rows) == head.shard
+        head = _require_whole(rows, store.ledger.shard)
         epochs = key_epochs(rows)
         kept = [one for page in kept_objects(rows) for one in page]
-    if not whole:
-        return None  # a shard was closed meanwhile, or is being closed
     target = FilesystemStore(folder / OBJECTS, create=True)
     missing = _copy_objects(store, target, folder, kept, tell)
     if _erased_since(store, missing) or _rotated_since(store, epochs):
@@ -106,6 +108,17 @@ def _attempt(store: Store, folder: Path, tell: Tell) -> Manifest | None:
     put_file(folder / MANIFEST, manifest.encode())
     _tidy(folder, target, name, {one.key for one in kept})
     return manifest
+
+
+def _require_whole(tx: ReadTx, shard: str) -> Head:
+    """The head of the shard in force. `ShardClosing`: it has ended, or signed nothing yet."""
+    head = heads.load(tx, shard)
+    if head.successor is not None:
+        raise ShardClosing(shard=shard)
+    if head.size == 0:
+        before = heads.predecessor(tx, shard)
+        raise ShardClosing(shard=shard if before is None else before.shard)
+    return head
 
 
 def _copy_objects(

@@ -6,7 +6,7 @@ that was cut off is started again, and nothing is ever signed by half a store.
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from kernel.clock import Clock, time_text
 from kernel.errors import CodedError
 from kernel.principals import Principal, Role
 from ledger import heads
-from ledger.adoption import Adopted, adopt
+from ledger.adoption import Adopted, adopt, begin
 from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
 from ledger.errors import HighWaterMissing, LogMissing
 from ledger.layout import STOPS
@@ -40,7 +40,7 @@ from runtime.backup.errors import (
     RestoreKeysWrong,
 )
 from runtime.backup.folder import LOG, OBJECTS, put_file, read_manifest
-from runtime.backup.logs import AnyOf, Verified, earlier_logs, later_logs
+from runtime.backup.logs import AnyOf, Begun, Verified, earlier_logs, later_logs
 from runtime.backup.manifest import Manifest
 from runtime.backup.rows import kept_objects, open_rows
 from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings
@@ -140,19 +140,26 @@ def restore(data: Path, sources: Sources, settings: Settings, clock: Clock, tell
         if bucket is not None:
             place = opened.enter_context(closing(BucketPlace(bucket, create=True)))
             place.prove(clock.now())
-        logs = _newest(sources, settings, manifest, place, tell)
-        _check_signers(sources.keys, logs[-1].reader)
+        logs, begun = _newest(sources, settings, manifest, place, tell)
+        # A shard that has signed nothing is begun by the keys of the one before.
+        newest = {logs[-1].reader.shard: logs[-1].reader.keys}
+        if begun is not None:
+            newest[begun.shard] = begun.keys
+        for shard, keys in newest.items():
+            _check_signers(sources.keys, shard, keys)
         _claim(data, settings, manifest)
-        _copy_keys(sources.keys, data / KEYS, logs[-1].reader.shard)
+        _copy_keys(sources.keys, data / KEYS, newest)
         (data / EXPORTS).mkdir(exist_ok=True)
         if place is None:
             place = opened.enter_context(closing(FolderPlace(data, create=True)))
         damaged = _copy_objects(sources.backup, place.objects, manifest, tell)
         for log in logs:
             _copy_log(log, place.shards, tell)
+        if begun is not None:
+            _place(begun.shard, place.shards)
         database = Database(database_place(data, settings), create=True)
         opened.enter_context(closing(database))
-        _load_rows(database, rows_path, logs, clock, tell)
+        _load_rows(database, rows_path, logs, begun, clock, tell)
         store = Store(data, settings, clock, database, place)
         report = _reconcile(store, logs, manifest, damaged, tell)
         store.ledger.stops.catch_up(database)
@@ -170,14 +177,17 @@ def restore(data: Path, sources: Sources, settings: Settings, clock: Clock, tell
 
 def _copy_log(log: Verified, shards: Shards, tell: Tell) -> None:
     """A bucket that outlived the rows has the log, or part of it: that is gone on from."""
-    shard = log.reader.shard
-    try:
-        tiles = shards.open(shard)
-    except LogMissing:
-        tiles = shards.create(shard)
+    tiles = _place(log.reader.shard, shards)
     data = tiles.checkpoint()
     held = None if data is None else parse_checkpoint(data).checkpoint
     copy_log(log.reader, log.signed, tiles, held, lambda done, total: tell("log", done, total))
+
+
+def _place(shard: str, shards: Shards) -> TileStore:
+    try:
+        return shards.open(shard)
+    except LogMissing:
+        return shards.create(shard)
 
 
 def _check_keys(keys: Path, manifest: Manifest) -> None:
@@ -196,23 +206,24 @@ def _check_keys(keys: Path, manifest: Manifest) -> None:
             )
 
 
-def _check_signers(keys: Path, newest: LogReader) -> None:
+def _check_signers(keys: Path, shard: str, wanted: tuple[VerifierKey, ...]) -> None:
     """The keys of the newest shard must be at hand; those of shards that ended need not."""
     try:
-        signers = signers_in(keys, newest.shard)
+        signers = signers_in(keys, shard)
     except FileNotFoundError as error:
         name = Path(str(error.filename)).name
         raise RestoreKeysWrong(path=str(keys), reason=f"{name} is missing") from None
-    if tuple(signer.key for signer in signers) != newest.keys:
+    if tuple(signer.key for signer in signers) != wanted:
         raise RestoreKeysWrong(path=str(keys), reason="its log-*.key are another log's")
 
 
 def _newest(
     sources: Sources, settings: Settings, manifest: Manifest, place: Place | None, tell: Tell
-) -> list[Verified]:
+) -> tuple[list[Verified], Begun | None]:
     """The newest log at hand, all its shards, the oldest first, each verified whole: its
     signature, entries, tiles, and that the backup's tree and the remembered one are prefixes
-    of it. `place`: a bucket, in which the newest log still lies if only the rows were lost."""
+    of it; and the shard after them, if that has published nothing yet. `place`: a
+    bucket, in which the newest log still lies if only the rows were lost."""
     keys = [VerifierKey.parse(one) for one in manifest.vkeys]
     shard = manifest.head.shard
     memory = head_memory(settings)
@@ -234,7 +245,7 @@ def _newest(
             raise
     reader, signed = max(found, key=lambda one: one[1].checkpoint.size)
     known = [one[1].checkpoint for one in found]
-    logs = _all_shards(sources, place, Verified(reader, signed), tell)
+    logs, begun = _all_shards(sources, place, Verified(reader, signed), tell)
     if memory is not None:
         try:
             remembered = memory.read()
@@ -242,7 +253,7 @@ def _newest(
             if own is None and sources.newest_log is None and not sources.is_newest:
                 raise
         else:
-            _compare(remembered, logs)
+            _compare(remembered, logs, begun)
     for tree in known:
         if tree.size > signed.checkpoint.size:
             raise NewestLogMissing(remembered=tree.size, found=signed.checkpoint.size)
@@ -251,12 +262,14 @@ def _newest(
     head = manifest.head
     if head.size > signed.checkpoint.size or reader.root(head.size).hex() != head.root:
         raise BackupInvalid(reason="the rows' head is no prefix of the log")
-    return logs
+    return logs, begun
 
 
-def _compare(remembered: SignedCheckpoint, logs: Sequence[Verified]) -> None:
+def _compare(remembered: SignedCheckpoint, logs: Sequence[Verified], begun: Begun | None) -> None:
     """What was remembered outside is a prefix of the log at hand."""
     tree = remembered.checkpoint
+    if begun is not None and tree == begun.checkpoint:
+        return  # signed and not published: it will be again, to the byte
     # Of a shard that is not at hand: then the newest is not at hand either.
     log = next((one for one in logs if one.reader.key.name == tree.origin), logs[-1])
     if log.reader.key.name != tree.origin and shard_of(tree.origin) > log.reader.shard:
@@ -270,7 +283,7 @@ def _compare(remembered: SignedCheckpoint, logs: Sequence[Verified]) -> None:
 
 def _all_shards(
     sources: Sources, place: Place | None, found: Verified, tell: Tell
-) -> list[Verified]:
+) -> tuple[list[Verified], Begun | None]:
     """The shards before and after that of the backup's rows."""
 
     def folder(path: Path) -> TileStore | None:
@@ -281,7 +294,7 @@ def _all_shards(
     ]
     if place is not None:
         shards = place.shards
-        ways.append(lambda shard: _published(shards, shard))
+        ways.append(lambda shard: _opened(shards, shard))
     newest = sources.newest_log
     if newest is not None:
         ways.append(lambda shard: folder(newest / shard))
@@ -292,19 +305,20 @@ def _all_shards(
     def told(done: int, total: int) -> None:
         tell("verify", done, total)
 
-    return [
-        *earlier_logs(found.reader, places, told),
-        found,
-        *later_logs(found, places, told),
-    ]
+    later, begun = later_logs(found, places, told)
+    return [*earlier_logs(found.reader, places, told), found, *later], begun
+
+
+def _opened(shards: Shards, shard: str) -> TileStore | None:
+    try:
+        return shards.open(shard)
+    except LogMissing:
+        return None
 
 
 def _published(shards: Shards, shard: str) -> TileStore | None:
-    try:
-        tiles = shards.open(shard)
-    except LogMissing:
-        return None
-    return None if tiles.checkpoint() is None else tiles
+    tiles = _opened(shards, shard)
+    return None if tiles is None or tiles.checkpoint() is None else tiles
 
 
 def _verified(
@@ -360,9 +374,10 @@ def _empty(database: Database, *, clear: bool) -> None:
     database.write(drop)
 
 
-def _copy_keys(source: Path, target: Path, shard: str) -> None:
+def _copy_keys(source: Path, target: Path, shards: Collection[str]) -> None:
     target.mkdir(mode=0o700, exist_ok=True)
-    for path in (source / VAULT, *signer_paths(source, shard)):
+    signers = [path for shard in shards for path in signer_paths(source, shard)]
+    for path in (source / VAULT, *signers):
         put_file(target / path.name, path.read_bytes())
 
 
@@ -384,9 +399,17 @@ def _copy_objects(
 
 
 def _load_rows(
-    database: Database, rows_path: Path, logs: Sequence[Verified], clock: Clock, tell: Tell
+    database: Database,
+    rows_path: Path,
+    logs: Sequence[Verified],
+    begun: Begun | None,
+    clock: Clock,
+    tell: Tell,
 ) -> None:
     """The rows, and the heads of shards that were begun after they were taken."""
+    known = [(one.reader.shard, one.reader.key.name) for one in logs]
+    if begun is not None:
+        known.append((begun.shard, begun.origin))
     from migrations.apply import upgrade
 
     upgrade(database.writer_engine)
@@ -396,7 +419,9 @@ def _load_rows(
             copy_all(rows, tx, lambda _table, done, total: tell("rows", done, total))
             continue_numbers(tx)
             registry.forget_locks(tx)
-            heads.follow(tx, clock.now(), [(one.reader.shard, one.reader.key.name) for one in logs])
+            if begun is not None:
+                begin(tx, clock.now(), begun.shard, begun.origin, begun.opening)
+            heads.follow(tx, clock.now(), known)
 
         database.write(load)
 
@@ -410,7 +435,8 @@ def _reconcile(
 ) -> Report:
     """Adopt the newest heads and honour what ended, in one transaction."""
     database = store.database
-    store.ledger.reader.refresh()
+    if store.ledger.shard == logs[-1].reader.shard:
+        store.ledger.reader.refresh()
     at = store.clock.now()
     gone: list[str] = []
     tokens: list[int] = []

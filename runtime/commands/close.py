@@ -20,6 +20,11 @@ def close_log(data: Path, shard: str, *, only_prepare: bool) -> int:
                 return 0
             store.require_clock()
             close_shard(store.ledger, successor, store.clock.now())
+        elif only_prepare:
+            print(f"# {store.ledger.origin}：已启用 / in force already")
+            for key in store.ledger.keys:
+                print(f"log {key.text}")
+            return 0
     with open_store(data) as store:
         _finish(store)
     return 0

@@ -163,7 +163,9 @@ class Office:
         self.publish()
         return case_id
 
-    def residence_case(self) -> tuple[str, dict[str, str]]:
+    def residence_case(
+        self, before_verifying: Callable[[], None] = lambda: None
+    ) -> tuple[str, dict[str, str]]:
         """A residence permit is endorsed: identity by licence, the lease reused with the
         holder's authorisation, the employment contract denied and brought; its id and
         the ids of what was used."""
@@ -193,6 +195,8 @@ class Office:
                 lambda tx, grant=grant: approve(room, tx, self.clock.now(), holder, grant.grant_id)
             )
         self.publish()
+        before_verifying()
+        room = self.store.materials
         items = (
             AskedItem("identity_proof", card),
             AskedItem("residence_proof", lease),

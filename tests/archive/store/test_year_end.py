@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from sqlalchemy import select
 from archive.checks import check_package
 from archive.package import export_to_folder
 from archive.reading import read_folder
+from ledger.closing import close_shard, prepare_successor
+from ledger.errors import LedgerStopped, OutsideUnreachable
 from ledger.policy import parse_policy
 from ledger.receipts import Evidence, parse_receipt, verify_receipt
 from ledger.tables import ledger_entries
+from materials_api.tables import verifications
 from runtime.cli import run
 from runtime.commands.fsck import run_checks
 from runtime.scrub.units import plan_bundles
@@ -83,6 +87,45 @@ def test_materials_of_the_old_shard_are_reused_and_archived(next_year: Any, tmp_
     assert parse_receipt(fresh).proof.checkpoint.checkpoint == ledger.readers.finals()[0]
 
 
+def test_materials_are_reused_while_the_close_is_held_up(office: Any) -> None:
+    """Nobody outside answers yet: the new shard has published nothing."""
+    data = office.store.data
+    settings = read_settings(None)
+
+    def away(_signed: object) -> None:
+        raise OutsideUnreachable
+
+    with ExitStack() as opened:
+
+        def close() -> None:
+            store = office.store
+            successor = prepare_successor(store.ledger, "2027")
+            close_shard(store.ledger, successor, office.clock.now())
+            office.store = opened.enter_context(open_store(data, settings, office.clock))
+            office.store.ledger.sequencer.vouch = away
+            with pytest.raises(OutsideUnreachable):
+                office.publish()
+            assert office.store.ledger.tiles.checkpoint() is None
+            assert office.store.snapshot().checkpoint is None
+            assert office.store.evidence.states() == []
+
+        with pytest.raises(LedgerStopped):  # the end of the case is published, or would be
+            office.residence_case(close)
+        store = office.store
+        with store.database.read() as tx:
+            decided = tx.execute(select(verifications.c.requirement, verifications.c.outcome)).all()
+        assert {row.requirement: row.outcome for row in decided} == {
+            "identity_proof": "allowed",
+            "residence_proof": "allowed",
+            "employment_contract": "denied",
+        }
+        store.ledger.sequencer.vouch = lambda _signed: None
+        store.ledger.sequencer.restart()
+        office.publish()
+        found = run_checks(store, lambda *_told: None)
+        assert {one.code for one in found} <= {"audit_actor", "audit_row"}
+
+
 def test_scrub_and_commands_look_at_both_shards(
     next_year: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +137,14 @@ def test_scrub_and_commands_look_at_both_shards(
     assert [problem for one in results for problem in one.problems] == []
     assert run(["scrub", "--data", data, "--jobs", "1"]) == 0
     capsys.readouterr()
+    # Prepared once more: its keys are printed, and what waits goes on waiting.
+    next_year.open()
+    assert run(["log", "close", "2027", "--prepare", "--data", data]) == 0
+    told = capsys.readouterr().out
+    assert all(f"log {key.text}\n" in told for key in store.ledger.keys)
+    assert store.ledger.reader.refresh().checkpoint == newest
+    next_year.publish()
+    newest = store.ledger.checkpoint()
     # Once more, and of a shard that is there: told again, nothing changes.
     assert run(["log", "close", "2027", "--data", data]) == 0
     assert store.ledger.signed_checkpoint().checkpoint == newest

@@ -1,5 +1,6 @@
 """Backups and restores of a store whose log has two shards, or got the second since."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +8,17 @@ from typing import Any
 
 import pytest
 
+from ledger import heads
+from ledger.checkpoints import Checkpoint, sign_checkpoint
 from ledger.closing import close_shard, prepare_successor
+from ledger.growth import Tail, grow
 from ledger.high_water import HighWaterFile
+from ledger.merkle import leaf_hash
 from ledger.policy import parse_policy
 from ledger.receipts import Evidence, verify_receipt
+from ledger.shard_keys import open_signers
 from runtime.backup.checking import check_backup
-from runtime.backup.errors import BackupInvalid, NewestLogMissing, RestoreKeysWrong
+from runtime.backup.errors import BackupInvalid, NewestLogMissing, RestoreKeysWrong, ShardClosing
 from runtime.backup.making import make_backup
 from runtime.backup.restoring import Sources, restore
 from runtime.commands.fsck import run_checks
@@ -130,5 +136,87 @@ def test_a_backup_from_before_the_close(two: Any, tmp_path: Path) -> None:
         )
     (two.store.data / "keys/log-2027.key").unlink()
     with pytest.raises(RestoreKeysWrong):
+        restored(two, backup, tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def ended(office: Any) -> bytes:
+    """The next shard is begun and has published nothing; the entry that opens it."""
+    store, at = office.store, office.clock.now()
+    close_shard(store.ledger, prepare_successor(store.ledger, "2027"), at)
+    assert store.ledger.shards.open("2027").checkpoint() is None
+    with store.database.read() as tx:
+        opening = heads.opening_leaf(tx, "2027")
+    assert opening is not None
+    return opening
+
+
+def test_the_database_is_lost_before_the_next_shard_has_published_anything(
+    two: Any, tmp_path: Path
+) -> None:
+    old = receipt_of(two, two.closed_case())
+    backup = tmp_path / "backup"
+    make_backup(two.store, backup, quiet)
+    lost = opened(two)
+    receipts = [old, receipt_of(two, lost)]
+    memory = HighWaterFile(tmp_path / "head")
+    memory.create(two.store.ledger.signed_checkpoint().encode())
+    opening = ended(two)
+    target = tmp_path / "restored"
+    report = restored(two, backup, target, settings=Settings(high_water_file=memory.name))
+    assert set(report.lost) == {"2026"}
+    # Of what is being closed no backup is made, and not one row is copied for it.
+    told: list[str] = []
+    with pytest.raises(ShardClosing):
+        make_backup(two.store, backup, lambda what, *_sizes: told.append(what))
+    with open_store(two.store.data, Settings(), two.clock) as store, pytest.raises(ShardClosing):
+        make_backup(store, backup, lambda what, *_sizes: told.append(what))
+    assert told == []
+    # The shard is the one that the log pins: its first checkpoint says what it would have said.
+    with open_store(target, Settings(), two.clock) as store:
+        with store.database.read() as tx:
+            assert heads.opening_leaf(tx, "2027") == opening
+        for receipt in receipts:
+            with store.database.read() as tx:
+                assert store.ledger.evidence.refreshed(tx, receipt)
+    gone = {"lost_in_restore", "record_without_row", "stop_not_noted"}
+    assert sound(two, target, receipts) <= gone
+    assert not (target / "keys/log-2026.key").exists()
+    with open_store(target, Settings(), two.clock) as store:
+        assert store.ledger.reader.entry(0) == opening
+    # Signed, remembered and not published: the same again; of anything else not a word.
+    signers = open_signers(two.store.data, "2027")
+    for size, root, refused in ((1, leaf_hash(opening), None), (2, b"1" * 32, NewestLogMissing)):
+        head = Checkpoint("archive.example/2027", size, root)
+        memory.remember(sign_checkpoint(head, signers).encode())
+        settings = Settings(high_water_file=memory.name)
+        with contextlib.nullcontext() if refused is None else pytest.raises(refused):
+            restored(two, backup, tmp_path / f"remembered-{size}", settings=settings)
+
+
+def test_a_shard_is_begun_anew_only_from_an_empty_place_and_with_all_keys(
+    two: Any, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup"
+    make_backup(two.store, backup, quiet)
+    opening = ended(two)
+    place = two.store.data / "log/2027"
+    blobs = grow(Tail(0), [opening]).blobs
+    for path, data in blobs.items():  # a round that was cut off
+        (place / path.text).parent.mkdir(parents=True, exist_ok=True)
+        (place / path.text).write_bytes(data)
+    restored(two, backup, tmp_path / "cut-off")
+    for path in blobs:
+        whole = (place / path.text).read_bytes()
+        (place / path.text).write_bytes(whole[:-1] + b"x")
+        with pytest.raises(BackupInvalid):
+            restored(two, backup, tmp_path / "no")
+        (place / path.text).write_bytes(whole)
+    (two.store.data / "keys/log-2026.key").rename(tmp_path / "kept")
+    with pytest.raises(RestoreKeysWrong):
+        restored(two, backup, tmp_path / "no")
+    (tmp_path / "kept").rename(two.store.data / "keys/log-2026.key")
+    shutil.rmtree(place)
+    with pytest.raises(BackupInvalid):
         restored(two, backup, tmp_path / "no")
     assert not (tmp_path / "no").exists()

@@ -173,3 +173,17 @@ def test_with_both_a_contradiction_by_either_counts(anchoring: Anchoring, tmp_pa
     witness.kill()
     witness.process.stdout.close()
     node.close()
+
+
+def test_a_chain_that_is_away_is_logged_when_that_changes(
+    anchoring: Anchoring, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = anchoring.store.ledger.reader
+    away = ChainNode(JsonRpc("http://127.0.0.1:9", 1))
+    memory = ChainMemory(away, chain_id=anchoring.plan.chain_id, contract=anchoring.plan.contract)
+    for _ in range(3):
+        assert not memory.compare(reader, reader.published())
+    assert [one.message for one in caplog.records if "compared" in one.message] == [
+        "the chain cannot be compared: chain_unavailable"
+    ]
+    away.close()

@@ -17,6 +17,10 @@ from ledger.demands import FORMAT, parse_demands
 from ledger.errors import RefusedEvidenceInvalid
 from ledger.evm.origins import origin_id
 from ledger.leaves import EVIDENCE, public_leaf
+from ledger.merkle import TILE_WIDTH
+from ledger.monitor.evidence import MOST, MOST_PROVED, NewestNamed
+from ledger.monitor.looking import BATCH_BYTES
+from ledger.named_evidence import named_in
 from ledger.policy import parse_policy
 from ledger.refused_evidence import RefusedEvidence, parse_refused_evidence
 from runtime.cli import run
@@ -249,3 +253,51 @@ def test_every_changed_byte_of_the_proof_is_refused(proved: RefusedEvidence, dem
             parse_refused_evidence(broken)
     shown = base64.b64encode(proved.entry)
     assert shown in data
+
+
+def test_of_very_much_that_is_refused_the_first_are_proved(
+    office: Office, watch: Watch, demands: Path, tmp_path: Path
+) -> None:
+    office.log.publish([office.chain(0)] * (MOST_PROVED + 3))
+    code, facts = watch("--demands", str(demands))
+    refused = facts["evidence_pins"]["refused"]
+    assert (code, len(refused)) == (1, MOST_PROVED + 3)
+    assert ["proof: " in one for one in refused] == [True] * MOST_PROVED + [False] * 3
+
+
+def test_only_the_newest_names_are_held(office: Office, watch: Watch) -> None:
+    """However many a log names: they are counted, and the newest are looked at."""
+    leaf = public_leaf(
+        EVIDENCE,
+        {
+            "evidence": [
+                {"kind": "chain", "origin": ORIGIN, "size": 1, "sha256": f"{number:064x}"}
+                for number in range(300)
+            ]
+        },
+    )
+    held = NewestNamed()
+    for first in range(20):
+        held.add(first, [leaf])
+    assert (held.count, len(held.newest), held.newest[-1].index) == (6000, MOST, 19)
+    office.log.publish([leaf] * 4)
+    _, facts = watch()
+    assert (facts["evidence"], len(facts["evidence_missed"])) == (1200, MOST)
+
+
+@pytest.mark.parametrize("digest", ["../" * 21 + "x", "A" * 64, "/" * 64, "0" * 63 + "?"])
+def test_what_is_no_digest_never_gets_into_an_address(digest: str) -> None:
+    told: JsonValue = {"kind": "chain", "origin": ORIGIN, "size": 1, "sha256": digest}
+    assert len(digest) == 64
+    assert list(named_in(public_leaf(EVIDENCE, {"evidence": [told]}))) == []
+
+
+def test_long_entries_are_read_a_few_bundles_at_a_time(log: Served, watch: Watch) -> None:
+    """A log of others may fill whole bundles; what is held at once is bounded in bytes."""
+    long = [b"%4d" % number + b"x" * 60_000 for number in range(TILE_WIDTH * 2 + 4)]
+    assert TILE_WIDTH * 2 * len(long[0]) > BATCH_BYTES
+    log.publish(long)
+    code, facts = watch()
+    assert (code, facts["size"]) == (0, len(long))
+    log.publish(long)
+    assert watch()[1]["size"] == 2 * len(long)

@@ -1,5 +1,6 @@
 """Faults of a token, each named; nothing that was signed by another key is ever used."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -106,6 +107,23 @@ def test_a_key_that_cannot_sign_is_not_left_in_the_token(path: Path, token: Toke
     with pytest.raises(TokenKeyNotFound) as caught:
         tokens.library.sign(TokenUri(token=token.label, object=ORIGIN), PIN, b"x")
     assert caught.value.details["found"] == 0
+
+
+def test_no_reference_is_left_to_a_key_that_was_destroyed(
+    path: Path, token: Token, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails after the file has its name."""
+
+    def failing(_folder: str) -> None:
+        assert path.exists()
+        raise OSError(errno.EIO, "I/O error")
+
+    monkeypatch.setattr("ledger.keys.fsync_folder", failing)
+    with pytest.raises(OSError, match="I/O error"):
+        create_key_file(path, ORIGIN, token.tokens)
+    assert list(path.parent.iterdir()) == []
+    with pytest.raises(TokenKeyNotFound):
+        token.tokens.library.sign(TokenUri(token=token.label, object=ORIGIN), PIN, b"x")
 
 
 def test_a_key_that_is_not_there(signer: NoteSigner, path: Path, token: Token) -> None:
