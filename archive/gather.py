@@ -24,7 +24,6 @@ from ledger.records import OpenedRecord
 from license_service.tables import licenses
 from materials_api.back_files.rows import ORIGIN
 from materials_api.cases.access import (
-    ARCHIVED,
     CaseEventView,
     CaseView,
     events_of,
@@ -38,6 +37,7 @@ from materials_api.errors import RecordMismatch
 from materials_api.materials.access import materials_of_case, open_material
 from materials_api.record_checks import checked_state
 from materials_api.room import MaterialsRoom
+from materials_api.rules.visibility import ARCHIVED
 from materials_api.tables import verifications
 from storage.database import ReadTx
 from storage.objects import registry

@@ -6,12 +6,14 @@ from fastapi import APIRouter, Depends, Header, Path, Response
 from fastapi.responses import StreamingResponse
 
 from archive import records
+from archive.errors import ExportUnknown
 from archive.package import export_to_store
 from archive.records import Export
 from archive.room import ArchiveRoom
 from kernel.principals import Principal, Role
 from ledger.errors import NotYetLogged
 from materials_api.cases.access import case_for
+from materials_api.errors import CaseUnknown
 from materials_api.releases.byte_ranges import ByteRange, RangeRequest, requested_range
 from parties.http import Access
 from parties.http.replies import write_once
@@ -72,7 +74,11 @@ def routes(room: ArchiveRoom, access: Access) -> APIRouter:
         body: ExportIn | None = None,
         key: IdempotencyKey = None,
     ) -> Response:
-        """Build the package of a closed case, check it, record it; it waits to be fetched."""
+        """Build the package of a closed case, check it, record it; it waits to be fetched.
+
+        Of the archivist's own body, or of one whose archives it keeps; any other case is
+        unknown here, and so are its exports.
+        """
         with rooms.database.read() as tx:
             case_for(tx, principal, case_id)
         at = rooms.clock.now()
@@ -95,7 +101,7 @@ def routes(room: ArchiveRoom, access: Access) -> APIRouter:
 
     @router.get("/cases/{case_id}/exports", response_model=ExportList, summary="归档包列表")
     def of_case(case_id: CaseId, principal: Annotated[Principal, Depends(archivist)]) -> ExportList:
-        """The exports of a case, newest first."""
+        """The exports of a case that the archivist sees, newest first."""
         at = rooms.clock.now()
         with rooms.database.read() as tx:
             case_for(tx, principal, case_id)
@@ -191,9 +197,12 @@ def routes(room: ArchiveRoom, access: Access) -> APIRouter:
 
 
 def _visible(tx: ReadTx, principal: Principal, export_id: str) -> Export:
-    """The export, if the caller may see its case; `ExportUnknown` when there is none."""
+    """The export, if the caller may see its case; else `ExportUnknown`, as if there were none."""
     item = records.load_export(tx, export_id)
-    case_for(tx, principal, item.case_id)
+    try:
+        case_for(tx, principal, item.case_id)
+    except CaseUnknown:
+        raise ExportUnknown() from None
     return item
 
 

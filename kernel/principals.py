@@ -46,7 +46,9 @@ class Principal:
     `person` is the party id of the natural person who acts; `holder` the party
     id on whose behalf (equal to `person` when acting for oneself), and
     `capacity` the capacity in which. Officers have neither holder nor capacity;
-    `officer` is then their name as shown on slips.
+    `officer` is then their name as shown on slips. `keeps`: the bodies whose
+    archives an archive office (档案馆) keeps, beside its own (全宗); nobody else
+    has any.
     """
 
     subject: str
@@ -57,3 +59,4 @@ class Principal:
     person: str | None = None
     holder: str | None = None
     capacity: Capacity | None = None
+    keeps: frozenset[str] = frozenset()

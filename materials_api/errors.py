@@ -103,12 +103,6 @@ class CaseOfOtherDepartment(NotPermitted):
     en = "this case belongs to another department"
 
 
-class CaseNotClosed(NotPermitted):
-    code = "case_not_closed"
-    zh = "办件尚未办结，档案人员不能查看"
-    en = "the case is not closed yet, so the archive cannot see it"
-
-
 class ApplicantKindWrong(InvalidInput):
     code = "applicant_kind_wrong"
     zh = "该事项的申请人须为：{kind}"

@@ -109,7 +109,14 @@ _BY_SECRET = Prepared(
 
 
 class Credentials:
-    """Issues, checks and revokes bearer credentials. Implements `Authenticator`."""
+    """Issues, checks and revokes bearer credentials. Implements `Authenticator`.
+
+    `fonds`: by archive office (credit code), the bodies whose archives it keeps. A
+    credential names its body only, so that a change here reaches every archivist.
+    """
+
+    def __init__(self, fonds: Mapping[str, frozenset[str]] | None = None) -> None:
+        self._fonds = dict(fonds or {})
 
     def issue(
         self,
@@ -182,7 +189,7 @@ class Credentials:
             raise CredentialExpired()
         if not row["acting"]:
             raise NotActingForHolder()
-        return _principal(row)
+        return self._principal(row)
 
     def revoke(self, tx: WriteTx, at: datetime, credential_id: str) -> None:
         """End a credential for good. Revoking twice keeps the first time."""
@@ -207,6 +214,21 @@ class Credentials:
         )
         return ended.rowcount
 
+    def _principal(self, row: Mapping[str, Any]) -> Principal:
+        role = Role(row["role"])
+        archivist = role is Role.ARCHIVIST
+        return Principal(
+            subject=row["credential_id"],
+            role=role,
+            org=row["org"],
+            unit=row["unit"],
+            officer=row["officer"],
+            person=row["person"],
+            holder=row["holder"],
+            capacity=None if row["capacity"] is None else Capacity(row["capacity"]),
+            keeps=self._fonds.get(row["org"], frozenset()) if archivist else frozenset(),
+        )
+
 
 def _applicant(
     person: str | None, holder: str | None, capacity: Capacity | None
@@ -221,16 +243,3 @@ def _applicant(
     if (capacity is Capacity.SELF) != (holder == person):
         raise CredentialInvalid(reason="acting for oneself is the capacity self, and only that")
     return holder, capacity
-
-
-def _principal(row: Mapping[str, Any]) -> Principal:
-    return Principal(
-        subject=row["credential_id"],
-        role=Role(row["role"]),
-        org=row["org"],
-        unit=row["unit"],
-        officer=row["officer"],
-        person=row["person"],
-        holder=row["holder"],
-        capacity=None if row["capacity"] is None else Capacity(row["capacity"]),
-    )

@@ -123,8 +123,9 @@ class Store:
             self.ledger.outside.add(chain_memory(settings))
         journal, records = self.ledger.journal, self.ledger.records
         self.parties = Parties(journal, records, self.vault)
-        self.credentials = Credentials()
         self.licenses = Licenses(journal, records, self.parties, load_kinds())
+        catalogue = load_catalogue(known_kinds=frozenset(kind.key for kind in self.licenses.kinds))
+        self.credentials = Credentials(catalogue.fonds)
         self.license_source = LocalSource(database, self.parties, self.licenses)
         self.materials = MaterialsRoom(
             clock=clock,
@@ -135,9 +136,7 @@ class Store:
             parties=self.parties,
             licenses=self.licenses,
             license_source=self.license_source,
-            catalogue=load_catalogue(
-                known_kinds=frozenset(kind.key for kind in self.licenses.kinds)
-            ),
+            catalogue=catalogue,
             limits=replace(Limits(), upload_bytes=settings.upload_limit_mib * MIB),
             decided=self.observing.metrics.decided,
         )

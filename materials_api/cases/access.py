@@ -12,7 +12,6 @@ from ledger.records import Row
 from materials_api.cases.lifecycle import CaseOutcome, CaseState, outcome_of
 from materials_api.catalogue.model import Catalogue, Matter
 from materials_api.errors import (
-    CaseNotClosed,
     CaseOfOtherDepartment,
     CaseOfOtherWindow,
     CaseUnknown,
@@ -20,13 +19,19 @@ from materials_api.errors import (
 )
 from materials_api.paging import Page, page_of
 from materials_api.room import MaterialsRoom
+from materials_api.rules.visibility import (
+    ARCHIVED,
+    CaseScope,
+    Unseen,
+    UnseenReason,
+    decide_visibility,
+    fonds_of,
+)
 from materials_api.tables import case_events, cases, catalogue_versions
 from storage.database import ReadTx
 from storage.database.prepared import Prepared
 
 _BY_ID = Prepared(select(cases).where(cases.c.case_id == bindparam("case")))
-
-ARCHIVED = frozenset({CaseState.CLOSED, CaseState.FILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +70,24 @@ class CaseEventView:
 
 
 def case_for(tx: ReadTx, principal: Principal, case_id: str) -> CaseView:
-    """The case, if this caller may see it.
+    """The case, if this caller may see it by `rules.visibility`.
 
-    An applicant sees the holder's own cases, anything else is `CaseUnknown`;
-    a window or department those of its body; the archive those that are closed.
+    Otherwise `CaseUnknown`, as for a case that there is not; a window or department
+    is told that the case belongs to another (`CaseOfOtherWindow`, `CaseOfOtherDepartment`).
     """
     return visible_to(principal, load_case(tx, case_id))
 
 
 def visible_to(principal: Principal, case: CaseView) -> CaseView:
     """The case, if this caller may see it: the rule of `case_for`."""
-    if principal.role is Role.APPLICANT:
-        if principal.holder is None or case.applicant != principal.holder:
-            raise CaseUnknown()
-    elif principal.role is Role.WINDOW:
-        if principal.org is None or case.window_org != principal.org:
+    scope = CaseScope(case.applicant, case.window_org, case.department, case.state)
+    match decide_visibility(principal, scope):
+        case Unseen(UnseenReason.OTHER_WINDOW):
             raise CaseOfOtherWindow()
-    elif principal.role is Role.DEPARTMENT:
-        if principal.org is None or case.department != principal.org:
+        case Unseen(UnseenReason.OTHER_DEPARTMENT):
             raise CaseOfOtherDepartment()
-    elif principal.role is Role.ARCHIVIST:
-        if case.state not in ARCHIVED:
-            raise CaseNotClosed()
-    else:
-        raise CaseUnknown()
+        case Unseen():
+            raise CaseUnknown()
     return case
 
 
@@ -210,5 +209,8 @@ def _visible(principal: Principal) -> ColumnElement[bool]:
     if principal.role is Role.DEPARTMENT and principal.org is not None:
         return cases.c.department == principal.org
     if principal.role is Role.ARCHIVIST:
-        return cases.c.state.in_([state.value for state in ARCHIVED])
+        return and_(
+            cases.c.department.in_(sorted(fonds_of(principal))),
+            cases.c.state.in_([state.value for state in ARCHIVED]),
+        )
     return false()

@@ -11,7 +11,8 @@ def changes(old: Catalogue | None, new: Catalogue) -> Record:
     """The body of a `catalogue.changed` record.
 
     `previous` is null for the first catalogue. Matters are named by their basic
-    code, types and registers by their key; lists are sorted.
+    code, types and registers by their key, archive offices by their credit code;
+    lists are sorted.
     """
     return {
         "version": new.version,
@@ -28,6 +29,10 @@ def changes(old: Catalogue | None, new: Catalogue) -> Record:
         "registers": _part(
             {} if old is None else {register.key: register for register in old.registers},
             {register.key: register for register in new.registers},
+        ),
+        "archives": _part(
+            {} if old is None else {archive.body: archive for archive in old.archives},
+            {archive.body: archive for archive in new.archives},
         ),
     }
 

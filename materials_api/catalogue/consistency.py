@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from materials_api.catalogue.errors import ProblemCode
-from materials_api.catalogue.model import Catalogue, MaterialType, Matter, Register
+from materials_api.catalogue.model import (
+    ArchiveOffice,
+    Catalogue,
+    MaterialType,
+    Matter,
+    Register,
+)
 from materials_api.catalogue.requirements import DataCheckRoute, LicenseRoute, Requirement
 from materials_api.catalogue.terms import Format, Route
 
@@ -14,7 +20,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`part`: registers, types or matters; `index`: which of them; `loc`: inside it."""
+    """`part`: registers, types, matters or archives; `index`: which of them; `loc`: inside it."""
 
     code: ProblemCode
     part: str
@@ -35,6 +41,10 @@ def findings(catalogue: Catalogue, known_kinds: frozenset[str] | None = None) ->
     found += _twice("types", "key", [type_.key for type_ in types])
     found += _twice("matters", "key", [matter.key for matter in matters])
     found += _twice("matters", "code", [matter.code for matter in matters])
+    found += _twice("archives", "body", [archive.body for archive in catalogue.archives])
+    for index, archive in enumerate(catalogue.archives):
+        for code, loc, zh, en in _kept(archive):
+            found.append(Finding(code, "archives", index, loc, zh, en))
     for index, type_ in enumerate(types):
         if Format.ANY in type_.formats and len(type_.formats) > 1:
             found.append(
@@ -70,6 +80,19 @@ def _twice(part: str, name: str, values: Sequence[str]) -> Iterator[Finding]:
 
 
 _Issue = tuple[ProblemCode, Path, str, str]
+
+
+def _kept(archive: ArchiveOffice) -> Iterator[_Issue]:
+    for at, body in enumerate(archive.keeps):
+        if body in archive.keeps[:at]:
+            yield _double(("keeps", at), body)
+        if body == archive.body:
+            yield (
+                ProblemCode.CONTRADICTION,
+                ("keeps", at),
+                f"本机构的办件无须列出：{body}",
+                f"its own cases need no line: {body}",
+            )
 
 
 class _Known:

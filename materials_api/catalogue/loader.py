@@ -1,8 +1,9 @@
 """Reads the catalogue's files and says everything that is wrong with them at once.
 
-Layout of the folder: `catalogue.yaml` (version, and requirements common to all
-matters), `registers.yaml`, `material_types.yaml`, and one file per matter in
-`matters/`. This is the only part of the catalogue that touches files.
+Layout of the folder: `catalogue.yaml` (version, requirements common to all matters,
+and which archive office keeps whose archives), `registers.yaml`,
+`material_types.yaml`, and one file per matter in `matters/`.
+This is the only part of the catalogue that touches files.
 """
 
 import json
@@ -17,7 +18,13 @@ from kernel.canonical import NotCanonical
 from materials_api.catalogue.consistency import findings
 from materials_api.catalogue.errors import CatalogueInvalid, Problem, ProblemCode
 from materials_api.catalogue.fields import Strict, Version
-from materials_api.catalogue.model import Catalogue, MaterialType, Matter, Register
+from materials_api.catalogue.model import (
+    ArchiveOffice,
+    Catalogue,
+    MaterialType,
+    Matter,
+    Register,
+)
 from materials_api.catalogue.requirements import Requirement
 from materials_api.catalogue.yaml_reader import MAX_CHARACTERS, Document, Path, read
 
@@ -29,6 +36,7 @@ M = TypeVar("M", bound=Strict)
 class _Head(Strict):
     version: Version
     common: tuple[Requirement, ...] = ()
+    archives: tuple[ArchiveOffice, ...] = ()
 
 
 class _Registers(Strict):
@@ -114,8 +122,9 @@ def load_catalogue(
             matter.model_copy(update={"requirements": matter.requirements + common})
             for matter, _ in own
         ),
+        archives=head[0].archives,
     )
-    documents = {"registers": registers[1], "types": types[1]}
+    documents = {"registers": registers[1], "types": types[1], "archives": head[1]}
     for finding in findings(catalogue, known_kinds):
         if finding.part == "matters":
             matter, document = own[finding.index]

@@ -38,6 +38,7 @@ from materials_api.catalogue.requirements import MaterialType, Register, Require
 from materials_api.catalogue.terms import ConsentRule
 
 __all__ = [
+    "ArchiveOffice",
     "Catalogue",
     "MaterialType",
     "Matter",
@@ -150,18 +151,36 @@ class Matter(Strict):
         return self
 
 
+class ArchiveOffice(Strict):
+    """An archive office (档案馆) and the bodies whose archives it keeps (全宗).
+
+    Its archivists see the closed cases of these bodies, and nobody else's. A body's
+    own record room (档案室) needs no line here.
+    """
+
+    body: CreditCode
+    name: Text
+    keeps: tuple[CreditCode, ...] = Field(min_length=1)
+
+
 class Catalogue(Strict):
-    """The whole catalogue. `version` is what its editors call it, e.g. `2026.11`."""
+    """The whole catalogue. `version` is what its editors call it, e.g. `2026.11`.
+
+    `archives` came later: without any, the canonical form is that of a catalogue that
+    does not know the word, so that older ones keep their SHA-256.
+    """
 
     version: Version
     registers: tuple[Register, ...]
     types: tuple[MaterialType, ...]
     matters: tuple[Matter, ...]
+    archives: tuple[ArchiveOffice, ...] = ()
 
     @cached_property
     def canonical(self) -> bytes:
         """Canonical JSON of the whole catalogue, as `catalogue_versions.content` keeps it."""
-        return canonical_bytes(self.model_dump(mode="json", by_alias=True))
+        exclude = None if self.archives else {"archives"}
+        return canonical_bytes(self.model_dump(mode="json", by_alias=True, exclude=exclude))
 
     @cached_property
     def sha256(self) -> bytes:
@@ -187,6 +206,11 @@ class Catalogue(Strict):
     @cached_property
     def _registers(self) -> dict[str, Register]:
         return {register.key: register for register in self.registers}
+
+    @cached_property
+    def fonds(self) -> dict[str, frozenset[str]]:
+        """By archive office: the bodies whose archives it keeps."""
+        return {archive.body: frozenset(archive.keeps) for archive in self.archives}
 
     def find_matter(self, code: str) -> Matter | None:
         """By 12-digit basic code, implementing code (31) or business item (33), or key.

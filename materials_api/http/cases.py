@@ -67,7 +67,8 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
         limit: PageSize = 50,
     ) -> CasePage:
         """The caller's cases, newest first: the holder's, the window's, the department's;
-        for the archive those that are closed."""
+        for an archivist those that are closed, of its own body and of the bodies whose
+        archives it keeps."""
         with room.database.read() as tx:
             page = list_cases(
                 tx,
@@ -81,7 +82,8 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
 
     @router.get("/{case_id}", response_model=CaseDetailOut, summary="办件详情")
     def one(case_id: CaseId, principal: Annotated[Principal, Depends(reader)]) -> CaseDetailOut:
-        """A case with its people, requirements and process records."""
+        """A case with its people, requirements and process records, if it is among those that
+        the caller's list shows."""
         at = room.clock.now()
         with room.database.read() as tx:
             answer = case_detail(room, tx, case_for(tx, principal, case_id))

@@ -26,7 +26,7 @@ from ledger.errors import RecordErased
 from ledger.records import OpenedRecord, Row
 from materials_api.cases.access import case_for, load_case
 from materials_api.catalogue.terms import MaterialForm, PartyRole, Provenance
-from materials_api.errors import MaterialUnknown, RecordMismatch
+from materials_api.errors import CaseUnknown, MaterialUnknown, RecordMismatch
 from materials_api.materials.lifecycle import MaterialState
 from materials_api.paging import Page, page_of
 from materials_api.room import MaterialsRoom
@@ -121,7 +121,8 @@ def material_for(
     """The material's row, if this caller may see the material.
 
     An applicant: one of its parties, or the applicant of its case. Offices:
-    those of its case. Anything else is `MaterialUnknown`.
+    those of its case. Anything else is `MaterialUnknown`, but for a window or
+    department, which is told as by `case_for` that the case belongs to another.
     """
     row = tx.one(select(materials).where(materials.c.material_id == material_id))
     if row is None:
@@ -130,7 +131,10 @@ def material_for(
         if not _is_holder(tx, principal, row):
             raise MaterialUnknown()
     else:
-        case_for(tx, principal, row["case_id"])
+        try:
+            case_for(tx, principal, row["case_id"])
+        except CaseUnknown:
+            raise MaterialUnknown() from None
     return row_view(row)
 
 

@@ -14,10 +14,11 @@
 | a party        | itself                        | no                            |
 
 A window never gets the record and salt of a material that another body
-registered: it gets the receipt of its verification. The archive sees closed
-cases and their documents. An auditor asks the log for public entries; sealed
-ones are not theirs, nor the operator's. Whatever is not listed is nobody's.
-Everybody else gets `EntryUnknown`, the same as for an entry that does not exist.
+registered: it gets the receipt of its verification. An archivist has those of
+closed cases and their documents, of the bodies that `rules.visibility` names. An auditor
+asks the log for public entries; sealed ones are not theirs, nor the operator's.
+Whatever is not listed is nobody's. Everybody else gets `EntryUnknown`, the
+same as for an entry that does not exist.
 """
 
 from collections.abc import Callable, Mapping

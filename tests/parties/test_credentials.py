@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kernel.identifier_errors import CheckCharacterWrong
 from kernel.principals import Capacity, Principal, Role
+from parties.credentials import Credentials
 from parties.errors import (
     CredentialExpired,
     CredentialInvalid,
@@ -154,3 +155,22 @@ def test_credentials_that_would_mean_nothing_are_not_issued(store):
             issue(store, **what)
     with pytest.raises(CheckCharacterWrong):
         issue(store, role=Role.WINDOW, org="11310199MB2Y01016H")
+
+
+def test_an_archive_office_keeps_what_is_configured_now_and_nobody_else_does(store):
+    office, other = "12310199MB2Y04049F", "12310199MB2Y080841"
+    secrets = {
+        (role, org): issue(store, role=role, org=org)[1]
+        for role in (Role.ARCHIVIST, Role.DEPARTMENT, Role.WINDOW)
+        for org in (office, other)
+    }
+    for keeps in (frozenset({store.MARKET}), frozenset({store.MARKET, other}), frozenset()):
+        credentials = Credentials({office: keeps} if keeps else None)
+        for (role, org), secret in secrets.items():
+            found = store.read(
+                lambda tx, by=credentials, secret=secret: by.authenticate(
+                    tx, store.clock.now(), secret
+                )
+            )
+            kept = keeps if (role, org) == (Role.ARCHIVIST, office) else frozenset()
+            assert found.keeps == kept, (role, org)

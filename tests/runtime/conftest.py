@@ -163,6 +163,8 @@ def _more_callers(house: House) -> None:
     issue("stranger", role=Role.APPLICANT, person=person)
     issue("other_window", role=Role.WINDOW, org=people.CIVIL_AFFAIRS)
     issue("other_department", role=Role.DEPARTMENT, org=people.ARCHIVE)
+    issue("other_record_room", role=Role.ARCHIVIST, org=people.CIVIL_AFFAIRS)
+    issue("other_archive", role=Role.ARCHIVIST, org=people.SERVICE_CENTRE)
     issue("expired", role=Role.WINDOW, org=people.SERVICE_CENTRE, days=-1)
     revoked = issue("revoked", role=Role.WINDOW, org=people.SERVICE_CENTRE)
     store.database.write(lambda tx: store.credentials.revoke(tx, at, revoked))

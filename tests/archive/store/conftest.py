@@ -1,7 +1,7 @@
 """A real store with a clock that stands still, and an office that works in it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,7 +60,10 @@ class Office:
         default_factory=lambda: officer(Role.DEPARTMENT, CIVIL_AFFAIRS, "林知远")
     )
     archivist: Principal = field(
-        default_factory=lambda: officer(Role.ARCHIVIST, "12310199MB2Y04049F", "档案员")
+        default_factory=lambda: replace(
+            officer(Role.ARCHIVIST, "12310199MB2Y04049F", "档案员"),
+            keeps=frozenset({CIVIL_AFFAIRS}),
+        )
     )
 
     def write(self, work: Callable[[WriteTx], T]) -> T:

@@ -28,7 +28,10 @@ from runtime import problems
 from storage.objects.erasure import finish_erasures
 from storage.tables import audit, objects
 
-ARCHIVE = "12310199MB2Y04049F"
+ARCHIVE = "12310199MB2Y04049F"  # keeps the archives of the next, which decides the case
+CIVIL_AFFAIRS = "11310199MB2Y050411"
+OTHER_BODY = "11310199MB2Y01016G"  # whose window took the case in
+OTHER_ARCHIVE = "12310199MB2Y080841"
 
 
 @pytest.fixture
@@ -190,7 +193,7 @@ def test_an_incomplete_case_is_refused_with_every_reason(
 
 def test_open_and_unknown_cases_and_exports_are_refused(office: Any, client: TestClient) -> None:
     draft = office.open()
-    assert client.post(f"/v1/cases/{draft}/exports").status_code == 403
+    assert client.post(f"/v1/cases/{draft}/exports").status_code == 404
     unknown = "0" * 26
     assert client.post(f"/v1/cases/cas_{unknown}/exports").status_code == 404
     assert client.get(f"/v1/exports/exp_{unknown}").status_code == 404
@@ -213,6 +216,42 @@ def test_only_the_archive_may_use_these_routes(
         ("GET", made["receipt"]),
     ):
         assert client.request(method, path, headers=headers).status_code == 403, path
+
+
+def test_only_the_own_record_room_and_the_archive_that_keeps_it_reach_exports(
+    office: Any, client: TestClient, case_id: str
+) -> None:
+    made = client.post(f"/v1/cases/{case_id}/exports").json()
+    nothing = {case_id: "cas_" + "0" * 26, made["export_id"]: "exp_" + "0" * 26}
+    paths = [
+        ("POST", f"/v1/cases/{case_id}/exports"),
+        ("GET", f"/v1/cases/{case_id}/exports"),
+        ("GET", f"/v1/exports/{made['export_id']}"),
+        ("GET", made["package"]),
+        ("GET", made["receipt"]),
+    ]
+    own = {"Authorization": f"Bearer {secret(office, Role.ARCHIVIST, CIVIL_AFFAIRS)}"}
+    for method, path in paths:
+        assert client.request(method, path, headers=own).status_code in (200, 201), path
+    draft = office.open()
+    paths.append(("POST", f"/v1/cases/{draft}/exports"))
+    nothing[draft] = "cas_" + "0" * 26
+    for body in (OTHER_BODY, OTHER_ARCHIVE):
+        headers = {"Authorization": f"Bearer {secret(office, Role.ARCHIVIST, body)}"}
+        for method, path in paths:
+            real = client.request(method, path, headers=headers)
+            for known, unknown in nothing.items():
+                path = path.replace(known, unknown)
+            none = client.request(method, path, headers=headers)
+            assert real.status_code == none.status_code == 404, path
+            assert told(real) == told(none), path
+    for headers in (own, {}):
+        answer = client.post(f"/v1/cases/{draft}/exports", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (404, "case_unknown")
+
+
+def told(answer: Any) -> Any:
+    return {name: value for name, value in answer.json().items() if name != "request"}
 
 
 def test_unknown_fields_are_errors(client: TestClient, case_id: str) -> None:

@@ -70,6 +70,7 @@ LANDLORD = HolderRef("111", "310199196105179316", "顾明远")
 CO_OWNER = HolderRef("111", "310199196311029247", "陆静宜")
 ELDER = HolderRef("111", "310199194803219179", "赵阿福")
 MARKET = "11310199MB2Y01016G"
+ARCHIVE = "12310199MB2Y04049F"
 HALL = "11310199MB2Y050411"
 FOOD = "000131014000"
 
@@ -314,7 +315,7 @@ def build_hall(
     if create:
         database.write(lambda tx: adopt(tx, clock.now(), ledger.journal, room.catalogue))
 
-    def principal(role: Role, org: str | None, **more: str) -> Principal:
+    def principal(role: Role, org: str | None, **more: object) -> Principal:
         return Principal(new_id(IdKind.CREDENTIAL), role, org=org, **more)  # type: ignore[arg-type]
 
     return Hall(
@@ -322,10 +323,10 @@ def build_hall(
         clock=clock,
         engine=engine,
         room=room,
-        credentials=Credentials(),
+        credentials=Credentials(room.catalogue.fonds),
         window=principal(Role.WINDOW, HALL, unit="综窗3号", officer="陈晓岚"),
         department=principal(Role.DEPARTMENT, MARKET, officer="林知远"),
-        archivist=principal(Role.ARCHIVIST, "12310199MB2Y04049F"),
+        archivist=principal(Role.ARCHIVIST, ARCHIVE, keeps=room.catalogue.fonds[ARCHIVE]),
         operator=principal(Role.OPERATOR, None),
     )
 
@@ -409,7 +410,9 @@ def issue_tokens(hall: Hall) -> dict[str, str]:
         "other_window": {"role": Role.WINDOW, "org": MARKET, "officer": "某人"},
         "department": {"role": Role.DEPARTMENT, "org": MARKET, "officer": "林知远"},
         "other_department": {"role": Role.DEPARTMENT, "org": HALL, "officer": "某人"},
-        "archivist": {"role": Role.ARCHIVIST, "org": "12310199MB2Y04049F"},
+        "archivist": {"role": Role.ARCHIVIST, "org": ARCHIVE},
+        "record_room": {"role": Role.ARCHIVIST, "org": MARKET},
+        "other_record_room": {"role": Role.ARCHIVIST, "org": HALL},
         "operator": {"role": Role.OPERATOR},
         "auditor": {"role": Role.AUDITOR},
         "zhou": {

@@ -17,7 +17,6 @@ from materials_api.errors import (
     ActingPersonNeeded,
     ApplicantKindWrong,
     CapacityMissing,
-    CaseNotClosed,
     CaseNumberInvalid,
     CaseNumberTaken,
     CaseOfOtherDepartment,
@@ -130,7 +129,8 @@ def test_who_sees_which_case(hall) -> None:
     refusals = [
         (other, CaseOfOtherWindow),
         (Principal("tok_x", Role.DEPARTMENT, org=hall.HALL), CaseOfOtherDepartment),
-        (hall.archivist, CaseNotClosed),
+        (hall.archivist, CaseUnknown),
+        (Principal("tok_x", Role.ARCHIVIST, org=hall.MARKET), CaseUnknown),
         (hall.applicant(hall.ELDER), CaseUnknown),
         (hall.operator, CaseUnknown),
     ]
@@ -141,6 +141,38 @@ def test_who_sees_which_case(hall) -> None:
         assert listed.items == ()
     with pytest.raises(CaseUnknown):
         hall.read(lambda tx: case_for(tx, hall.window, "cas_" + "0" * 26))
+
+
+def test_an_archivist_sees_and_lists_closed_cases_of_its_own_body_and_of_those_it_keeps(
+    hall,
+) -> None:
+    closed, _ = hall.approved_case()
+    hall.event(closed.case_id, "close")
+    still_open = hall.open_case()
+    for event in ("submit", "accept", "approve"):
+        hall.event(still_open.case_id, event)
+
+    def archivist(org: str, *keeps: str) -> Principal:
+        return Principal("tok_x", Role.ARCHIVIST, org=org, keeps=frozenset(keeps))
+
+    city = "12310199MB2Y080841"
+    for who, sees in [
+        (archivist(hall.MARKET), True),
+        (archivist(city, hall.HALL, hall.MARKET), True),
+        (hall.archivist, True),
+        (archivist(hall.HALL), False),  # its window took the case in: that is not enough
+        (archivist(city, hall.HALL), False),
+        (archivist(city), False),
+        (Principal("tok_x", Role.ARCHIVIST, keeps=frozenset({hall.MARKET})), False),
+    ]:
+        listed = hall.read(lambda tx, who=who: list_cases(tx, who, limit=10)).items
+        assert [case.case_id for case in listed] == [closed.case_id] * sees, who
+        for case, visible in ((closed, sees), (still_open, False)):
+            if visible:
+                assert hall.read(lambda tx, who=who: case_for(tx, who, closed.case_id))
+                continue
+            with pytest.raises(CaseUnknown):
+                hall.read(lambda tx, who=who, case=case: case_for(tx, who, case.case_id))
 
 
 def test_lists_page_without_loss_or_repeat(hall) -> None:

@@ -10,6 +10,7 @@ import pypdf
 from sqlalchemy import select
 
 from kernel.ids import IdKind, new_id
+from materials_api.documents.stored import documents_of
 from storage.tables import audit, idempotency
 
 
@@ -253,6 +254,43 @@ def test_impossible_dates_and_unknown_fields_of_materials(served) -> None:
     assert code_of(answer) == (422, "upload_unknown")
 
 
+def answers_as_unknown(served, who: str, path: str, id_: str, rest: str = "") -> None:
+    """The very same answer as for an id that stands for nothing: 404."""
+    nothing = f"{id_[:4]}{'0' * 26}"
+    client = served.client(who)
+    known, unknown = client.get(f"{path}{id_}{rest}"), client.get(f"{path}{nothing}{rest}")
+    assert known.status_code == 404, (who, path, known.text)
+    drop = re.compile(r'"request":"[^"]*"')
+    assert drop.sub("", known.text).replace(id_, nothing) == drop.sub("", unknown.text)
+
+
+def test_closed_cases_are_seen_by_their_own_record_room_and_archive_alone(served) -> None:
+    hall = served.hall
+    closed, lease = hall.approved_case()
+    hall.event(closed.case_id, "close")
+    document = hall.read(lambda tx: documents_of(tx, closed.case_id))[0].document_id
+    for who in ("record_room", "archivist"):
+        client = served.client(who)
+        listed = client.get("/v1/cases").json()["items"]
+        assert [one["case_id"] for one in listed] == [closed.case_id], who
+        for path in (
+            f"/v1/cases/{closed.case_id}",
+            f"/v1/cases/{closed.case_id}/materials",
+            f"/v1/cases/{closed.case_id}/documents",
+            f"/v1/cases/{closed.case_id}/documents/{document}",
+            f"/v1/materials/{lease}",
+        ):
+            assert client.get(path).status_code == 200, (who, path)
+    other = served.client("other_record_room")
+    assert other.get("/v1/cases").json()["items"] == []
+    for rest in ("", "/materials", "/documents", f"/documents/{document}"):
+        answers_as_unknown(served, "other_record_room", "/v1/cases/", closed.case_id, rest)
+    answers_as_unknown(served, "other_record_room", "/v1/materials/", lease)
+    filing = f"/v1/cases/{closed.case_id}/events"
+    assert other.post(filing, json={"event": "file"}).status_code == 404
+    assert served.client("record_room").post(filing, json={"event": "file"}).status_code == 201
+
+
 def test_cases_and_materials_of_others_stay_closed(served) -> None:
     window = served.client("window")
     case = window.post("/v1/cases", json=case_body(served.hall)).json()["case_id"]
@@ -260,7 +298,8 @@ def test_cases_and_materials_of_others_stay_closed(served) -> None:
     for who, status in [
         ("other_window", 403),
         ("other_department", 403),
-        ("archivist", 403),
+        ("archivist", 404),
+        ("record_room", 404),
         ("elder", 404),
         ("operator", 403),
         ("auditor", 403),
@@ -272,6 +311,9 @@ def test_cases_and_materials_of_others_stay_closed(served) -> None:
             f"/v1/materials/{material}",
         ):
             assert client.get(path).status_code == status, (who, path)
+    for who in ("archivist", "record_room", "elder"):
+        for path, id_ in (("cases", case), ("materials", material)):
+            answers_as_unknown(served, who, f"/v1/{path}/", id_)
     unknown = served.client("elder").get("/v1/materials/mat_" + "0" * 26)
     known = served.client("elder").get(f"/v1/materials/{material}")
     drop = re.compile(r'"request":"[^"]*"')

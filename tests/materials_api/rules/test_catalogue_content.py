@@ -242,5 +242,5 @@ def test_a_change_names_codes_only(catalogue: Catalogue) -> None:
         "removed": [catalogue.types[0].key],
     }
     assert record["registers"] == {"added": [], "changed": [], "removed": []}
+    assert record["archives"] == {"added": [], "changed": [], "removed": []}
     assert not CHINESE.search(canonical_bytes(record).decode())
-    assert changes(catalogue, catalogue)["matters"] == {"added": [], "changed": [], "removed": []}
