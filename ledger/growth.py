@@ -83,10 +83,14 @@ def grow(tail: Tail, entries: Sequence[bytes]) -> Grown:
 
 def edge(size: int) -> list[TilePath]:
     """The incomplete bundle and tiles of a tree of `size` leaves: what `tail_of` needs."""
-    paths = list(partial_tiles(size))
-    if size % TILE_WIDTH:
-        paths.append(TilePath(None, size // TILE_WIDTH, size % TILE_WIDTH))
-    return paths
+    bundle = bundle_of(size)
+    return [*partial_tiles(size), *([] if bundle is None else [bundle])]
+
+
+def bundle_of(size: int) -> TilePath | None:
+    """The incomplete bundle of a tree of `size` leaves; None where all are full."""
+    number, width = divmod(size, TILE_WIDTH)
+    return TilePath(None, number, width) if width else None
 
 
 def tail_of(size: int, blobs: Mapping[TilePath, bytes]) -> Tail:

@@ -10,7 +10,8 @@ from kernel.canonical import JsonValue, NotCanonical, canonical_bytes, parse_rec
 from kernel.clock import parse_time, time_text
 from kernel.errors import CodedError
 from ledger.checkpoints import SignedCheckpoint, parse_any_checkpoint
-from ledger.growth import Tail, tail_of
+from ledger.growth import Tail, bundle_of, tail_of
+from ledger.merkle import TILE_WIDTH
 from ledger.monitor.errors import MonitorStateInvalid
 from ledger.notes import decode_base64
 from ledger.proofs import hash_lines
@@ -19,6 +20,10 @@ from ledger.tiles import TilePath
 STATE = "verified.json"
 _KEYS = {"checkpoint", "edge", "grew_at"}
 _CLOSED = "closed"
+
+
+def _bundle_name(bundle: TilePath) -> str:
+    return f"bundle-{bundle.index * TILE_WIDTH + bundle.width}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Verified:
 
 
 class MonitorState:
-    """One folder for one log: `verified.json`, and proofs of misbehaviour.
+    """One folder for one log: `verified.json`, the incomplete bundle beside it as
+    `bundle-<size of the tree>`, for its entries may be long, and proofs of misbehaviour.
 
     `save` is atomic and durable on return. One monitor at a time.
     """
@@ -63,23 +69,35 @@ class MonitorState:
             blobs = {
                 TilePath.parse(name): decode_base64(str(blob)) or b"" for name, blob in edge.items()
             }
+            if bundle := bundle_of(signed.checkpoint.size):
+                blobs[bundle] = (self._folder / _bundle_name(bundle)).read_bytes()
             tail = tail_of(signed.checkpoint.size, blobs)
             at = parse_time(grew_at)
-        except (NotCanonical, CodedError, KeyError, ValueError) as error:
+        except (NotCanonical, CodedError, FileNotFoundError, KeyError, ValueError) as error:
             raise MonitorStateInvalid(path=str(path), reason=type(error).__name__) from error
         if tail.root != signed.checkpoint.root:
             raise MonitorStateInvalid(path=str(path), reason="another root")
         return Verified(signed, tail, blobs, at, None if closed is None else closed.encode())
 
     def save(self, verified: Verified) -> None:
+        bundle = bundle_of(verified.signed.checkpoint.size)
+        if bundle is not None:
+            self.write(_bundle_name(bundle), verified.edge[bundle])
         value: dict[str, JsonValue] = {
             "checkpoint": verified.signed.encode().decode(),
-            "edge": {path.text: hash_lines([blob])[0] for path, blob in verified.edge.items()},
+            "edge": {
+                path.text: hash_lines([blob])[0]
+                for path, blob in verified.edge.items()
+                if path != bundle
+            },
             "grew_at": time_text(verified.grew_at),
         }
         if verified.closed is not None:
             value[_CLOSED] = verified.closed.decode()
         self.write(STATE, canonical_bytes(value))
+        for other in self._folder.glob("bundle-*"):
+            if bundle is None or other.name != _bundle_name(bundle):
+                other.unlink()
 
     def write(self, name: str, data: bytes) -> Path:
         """Replace a file of the folder, atomically and durably."""

@@ -147,6 +147,24 @@ def test_a_damaged_state_is_named(log: Served, watch: Watch, tmp_path: Path) -> 
     assert (code, facts["code"]) == (2, "monitor_state_unreadable")
 
 
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_damaged_bundle_of_the_state_is_named(
+    log: Served, watch: Watch, tmp_path: Path, gone: bool
+) -> None:
+    log.publish(entries(0, 300))
+    assert watch()[0] == 0
+    log.publish(entries(300, 310))
+    assert watch()[0] == 0
+    (bundle,) = (tmp_path / "state").glob("bundle-*")
+    assert bundle.name == "bundle-310"
+    if gone:
+        bundle.unlink()
+    else:
+        bundle.write_bytes(bundle.read_bytes()[:-1] + b"?")
+    code, facts = watch()
+    assert (code, facts["code"]) == (2, "monitor_state_unreadable")
+
+
 def named(log: Served, kind: str = "quorum", size: int | None = None) -> tuple[bytes, Path]:
     """A leaf that names the served checkpoint as evidence, and the file of that evidence."""
     text = (log.folder / "checkpoint").read_text()

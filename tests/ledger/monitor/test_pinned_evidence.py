@@ -294,7 +294,7 @@ def test_what_is_no_digest_never_gets_into_an_address(digest: str) -> None:
 
 def test_long_entries_are_read_a_few_bundles_at_a_time(log: Served, watch: Watch) -> None:
     """A log of others may fill whole bundles; what is held at once is bounded in bytes."""
-    long = [b"%4d" % number + b"x" * 60_000 for number in range(TILE_WIDTH * 2 + 4)]
+    long = [b"%4d" % number + b"x" * 60_000 for number in range(TILE_WIDTH * 2 + 100)]
     assert TILE_WIDTH * 2 * len(long[0]) > BATCH_BYTES
     log.publish(long)
     code, facts = watch()
