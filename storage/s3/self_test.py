@@ -53,7 +53,7 @@ def _check_conditions(bucket: Bucket, name: str) -> None:
 
 def _check_lock(bucket: Bucket, name: str, until: datetime) -> None:
     version = bucket.get(name).version
-    bucket.lock(name, until)
+    bucket.set_lock(name, version, until)
     if bucket.stat(name, version).locked_until != until:
         _failed(bucket, "ignore a retention in compliance mode")
     sooner = until - LOCKED / 2

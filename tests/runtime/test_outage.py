@@ -219,7 +219,16 @@ def test_all_are_down_for_the_whole_job_and_everything_completes_when_they_retur
             new = tmp_path / f"{thing}.new.json"
             new.write_bytes(stage[caller].receipt(address))
             refreshed = tmp_path / f"{thing}.refreshed.json"
-            mianjiao("receipt", "refresh", old[thing], "--data", data, "--output", refreshed)
+
+            def refresh(source: Path = old[thing], target: Path = refreshed) -> bool:
+                """Another process sees what is published: it may look between a checkpoint
+                and its cosignatures."""
+                target.unlink(missing_ok=True)
+                mianjiao("receipt", "refresh", source, "--data", data, "--output", target)
+                done = mianjiao("verify", target, "--policy", outside.policy, expect=None)
+                return done.returncode == 0
+
+            until(refresh, BACK, "a refreshed receipt has the quorum")
             for receipt in (new, refreshed):
                 asked = demands(outside, data, receipt, tmp_path / "demands.toml")
                 arguments = (receipt, "--policy", outside.policy, "--demands", asked, "--json")

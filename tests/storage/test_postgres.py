@@ -378,7 +378,7 @@ def test_readers_that_the_server_threw_out_are_replaced(database: Database) -> N
     with closing(Database(database.place)) as other, other.read() as tx:
         thrown = tx.scalar(
             text(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid != pg_backend_pid()"
                 " AND backend_type = 'client backend'"
             )
