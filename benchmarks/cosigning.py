@@ -73,20 +73,9 @@ def _start(folder: Path, vkey: str) -> tuple["subprocess.Popen[str]", str]:
         f"[[logs]]\nvkeys = {json.dumps([vkey])}\n",
         encoding="utf-8",
     )
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "runtime.cli",
-            "witness",
-            "serve",
-            "--config",
-            str(config),
-            "--json",
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "runtime.cli", "witness", "serve", "--json"]
+    command += ["--config", str(config)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     url = json.loads(process.stdout.readline())["url"]
     lines = [

@@ -29,17 +29,11 @@ def test_a_witness_cosigns_by_a_token(
         'keys = ["witness.example.ed25519.key", "witness.example.mldsa44.key"]\n'
         f'state = "state"\nport = 0\n[[logs]]\nvkeys = ["{log.signer.key.text}"]\n'
     )
+    # A fresh interpreter, as an operator starts it: what a token's library keeps is not shared.
+    command = [sys.executable, "-m", "runtime.cli", "witness", "serve", "--json"]
+    command += ["--config", str(config)]
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "runtime.cli",
-            "witness",
-            "serve",
-            "--config",
-            str(config),
-            "--json",
-        ],
+        command,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -56,16 +50,7 @@ def test_a_witness_cosigns_by_a_token(
         process.terminate()
     token.take_out()
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "runtime.cli",
-            "witness",
-            "serve",
-            "--config",
-            str(config),
-            "--json",
-        ],
+        command,
         cwd=ROOT,
         capture_output=True,
         text=True,
