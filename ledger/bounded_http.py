@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpcore2
@@ -90,9 +91,15 @@ class _Transport(httpx2.HTTPTransport):
         super().__init__(trust_env=False)
         self._pool.close()
         self._pool = httpcore2.ConnectionPool(
-            ssl_context=httpx2.create_ssl_context(trust_env=False),
+            ssl_context=_authorities(),
             network_backend=_Backend(deadline),
         )
+
+
+@cache
+def _authorities() -> ssl.SSLContext:
+    """Reading all certificates takes some 25 ms: once for all clients."""
+    return httpx2.create_ssl_context(trust_env=False)
 
 
 class _Backend(httpcore2.NetworkBackend):

@@ -14,20 +14,23 @@ from runtime.metrics import SHARED
 
 
 @contextmanager
-def shared_metrics() -> Iterator[dict[str, str]]:
-    """What to add to the environment of the processes; the folder goes away at the end.
+def shared_metrics() -> Iterator[None]:
+    """The environment names the folder, for processes started meanwhile; it goes away at the end.
 
-    Nothing where the environment names a folder already: whoever did so empties it.
+    Where the environment names one already, whoever did so empties it.
     """
     if os.environ.get(SHARED):
-        yield {}
+        yield
         return
     with tempfile.TemporaryDirectory(prefix="mianjiao-metrics-") as folder:
-        yield {SHARED: folder}
+        os.environ[SHARED] = folder
+        try:
+            yield
+        finally:
+            del os.environ[SHARED]
 
 
-def forget(pid: int, environment: dict[str, str]) -> None:
+def forget(pid: int | None) -> None:
     """A process has ended: what it last said of its state no longer counts. Its counters
     stay, so that sums do not go back."""
-    folder = environment.get(SHARED) or os.environ[SHARED]
-    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+    mark_process_dead(pid, os.environ[SHARED])  # type: ignore[no-untyped-call]

@@ -1,26 +1,28 @@
 """Several worker processes behind one listening socket.
 
 The parent opens the store once, to say in its own words what is wrong with it, and
-closes it again before it starts anything: a database must not be shared across a fork.
-Each worker is a fresh interpreter that inherits the socket. One that ends is started
-again; when the first ends before any has served, or they keep ending, all stop.
+closes it again. Workers are forked from a process that has loaded the program and done nothing
+else: no store, connection or thread is shared across a fork, what was loaded is in
+memory once, and one that ends is replaced in a fraction of a second. When the first ends before
+any has served, or they keep ending, all stop.
 """
 
 import logging
-import os
+import multiprocessing
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from runtime.commands.worker import work
 from runtime.errors import WorkersFailing
 from runtime.logs import configure
-from runtime.rooms import Room, rooms_text
+from runtime.rooms import Room
 from runtime.serving import Announce
 from runtime.settings import read_settings
 from runtime.shared_metrics import forget, shared_metrics
@@ -32,6 +34,7 @@ PATIENCE = 30.0  # seconds for a worker to finish its requests
 _WINDOW = 60.0  # seconds
 _ENDS = 5  # in the window, per worker: more is a fault that a restart does not cure
 _LOOK = 0.2
+_LOADED = "runtime.serving"
 
 
 def serve_workers(
@@ -52,39 +55,24 @@ def serve_workers(
     with open_store(data, settings) as store:
         store.require_clock()
         origin, warnings = store.ledger_origin, store.warnings()
-    with shared_metrics() as environment:
-        workers = Workers(_command(data, config, rooms), listener, count, environment)
+    with shared_metrics():
+        workers = Workers((listener, data, config, rooms), count)
         workers.run(lambda: announce(origin, warnings))
 
 
-def _command(data: Path, config: Path | None, rooms: Collection[Room]) -> list[str]:
-    """The command of one worker; two descriptors follow: its socket, and where it says
-    that it serves."""
-    module = "runtime.commands.worker"
-    where = "" if config is None else str(config)
-    return [sys.executable, "-m", module, str(data), rooms_text(rooms), where]
-
-
 class Workers:
-    """Keeps `count` processes of one command running until a signal says stop."""
+    """Keeps `count` processes running until a signal says stop."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        listener: socket.socket,
-        count: int,
-        environment: dict[str, str],
-    ) -> None:
-        """`command` without the two descriptors, which are added at its end. `environment`:
-        what the workers have beside ours, the folder of their metrics."""
-        self._ready, told = os.pipe()
-        os.set_blocking(self._ready, False)
-        self._descriptors = (listener.fileno(), told)
-        self._command = [*command, *map(str, self._descriptors)]
+    def __init__(self, arguments: Sequence[Any], count: int) -> None:
+        """`arguments` of `work`, without the last one, where it says that it serves."""
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([_LOADED])
+        self._ready, told = self._context.Pipe(duplex=False)
+        self._arguments = (*arguments, told)
+        self._told = told
         self._serving = False
         self._count = count
-        self._environment = environment
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[ForkServerProcess] = []
         self._ended: deque[float] = deque()
         self._stopping = False
 
@@ -96,7 +84,7 @@ class Workers:
             self._running = [self._started() for _ in range(self._count)]
             while not self._stopping:
                 time.sleep(_LOOK)
-                if not self._serving and self._first_serves():
+                if not self._serving and self._ready.poll():
                     self._serving = True
                     started()
                 self._replace_ended()
@@ -104,35 +92,23 @@ class Workers:
             self._end_all()
             for sign, handler in before.items():
                 signal.signal(sign, handler)
-            for descriptor in (self._ready, self._descriptors[1]):
-                os.close(descriptor)
-
-    def _first_serves(self) -> bool:
-        try:
-            return bool(os.read(self._ready, 1))
-        except BlockingIOError:
-            return False
+            self._ready.close()
+            self._told.close()
 
     def _stop(self, _sign: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - our own command, no shell
-            self._command,
-            pass_fds=self._descriptors,
-            env={**os.environ, **self._environment},
-            # Closed when we end, however: then the worker ends too.
-            stdin=subprocess.PIPE,
-            # Ctrl-C reaches the parent alone, which then stops them in order.
-            start_new_session=True,
-        )
+    def _started(self) -> ForkServerProcess:
+        process = self._context.Process(target=work, args=self._arguments)
+        process.start()
+        return process
 
     def _replace_ended(self) -> None:
         for place, process in enumerate(self._running):
-            status = process.poll()
+            status = process.exitcode
             if status is None or self._stopping:
                 continue
-            forget(process.pid, self._environment)
+            forget(process.pid)
             now = time.monotonic()
             self._ended.append(now)
             while self._ended and self._ended[0] < now - _WINDOW:
@@ -144,13 +120,11 @@ class Workers:
 
     def _end_all(self) -> None:
         for process in self._running:
-            if process.poll() is None:
-                process.terminate()
+            process.terminate()
         deadline = time.monotonic() + PATIENCE
         for process in self._running:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is None:
                 log.warning("worker_killed", extra={"pid": process.pid})
                 process.kill()
-                process.wait()
+                process.join()

@@ -22,7 +22,7 @@ from runtime.settings import Settings
 from tests.postgres_server import PostgresServer
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
-_TEMPLATE = "schema"
+EMPTY, _TEMPLATE = "template0", "schema"
 _KEPT = 40  # databases of past tests; the oldest is dropped when there are more
 
 
@@ -39,6 +39,9 @@ class GivenServer:
         plain = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         with psycopg.connect(plain, autocommit=True, connect_timeout=5) as connection:
             connection.execute(sql)  # type: ignore[call-overload]
+
+    def copy(self, name: str, template: str) -> None:
+        self.admin(f"CREATE DATABASE {name} TEMPLATE {template}")
 
     def close(self) -> None:
         """It is not ours to stop."""
@@ -66,11 +69,14 @@ class Servers:
         if template is None:
             template = f"{self._prefix}_{_TEMPLATE}"
             if not self._has_template:
-                self._create(template, "template0")
+                self._empty(template)
                 upgrade(self.server.url(template))
                 self._has_template = True
         name = f"{self._prefix}_{next(self._numbers)}"
-        self._create(name, template)
+        if template == EMPTY:
+            self._empty(name)
+        else:
+            self.server.copy(name, template)
         self._made.append(name)
         while len(self._made) > _KEPT:
             self._drop(self._made.pop(0))
@@ -88,9 +94,8 @@ class Servers:
                     self._drop(name)
             self._server.close()
 
-    def _create(self, name: str, template: str) -> None:
-        locale = " ENCODING 'UTF8' LOCALE 'C'" if template == "template0" else ""
-        self.server.admin(f"CREATE DATABASE {name} TEMPLATE {template}{locale}")
+    def _empty(self, name: str) -> None:
+        self.server.admin(f"CREATE DATABASE {name} TEMPLATE {EMPTY} ENCODING 'UTF8' LOCALE 'C'")
 
     def _drop(self, name: str) -> None:
         with suppress(psycopg.Error):  # a test left it open: the server goes with all of them
@@ -115,7 +120,7 @@ class Engine:
             return path
         known = self._databases.get(path)
         if known is None:
-            known = self._servers.database("template0" if empty else None)
+            known = self._servers.database(EMPTY if empty else None)
             self._databases[path] = known
         return self._servers.server.url(known)
 

@@ -103,6 +103,11 @@ class PostgresServer:
                 raise TimeoutError(self.log.read_text(errors="replace")[-2000:])
             time.sleep(0.05)
 
+    def copy(self, name: str, template: str) -> None:
+        """A new database with all of another, which nobody may have open. File by file is a
+        third of the work of the default, page by page through the write-ahead log."""
+        self.admin(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+
     def kill(self) -> None:
         """SIGKILL the whole server at once, as a power cut of its machine would."""
         assert self._process is not None

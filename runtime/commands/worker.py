@@ -1,47 +1,49 @@
-"""One of several processes of `mianjiao serve`, started by `runtime.workers`.
-
-    python -m runtime.commands.worker DATA ROOMS CONFIG SOCKET READY
-
-`SOCKET` and `READY` are descriptors: where it serves, and where it writes a byte once
-it does. Its standard input is a pipe that nobody writes to: when it closes, the parent is gone,
-however it ended, and so this process ends too.
-"""
+"""One of several processes of `mianjiao serve`, forked for `runtime.workers`."""
 
 import os
 import signal
 import socket
 import sys
 import threading
+from collections.abc import Collection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import parent_process
 from pathlib import Path
 
 from kernel.errors import CodedError
+from runtime.rooms import Room
+
+_LOOK = 1.0  # seconds
 
 
-def work(data: Path, rooms: str, config: Path | None, served: int, ready: int) -> None:
-    """Serve on the inherited socket until SIGTERM, SIGINT or the parent's end."""
-    from runtime.rooms import parse_rooms
+def work(
+    listener: socket.socket,
+    data: Path,
+    config: Path | None,
+    rooms: Collection[Room],
+    ready: Connection,
+) -> None:
+    """Serve on the socket until SIGTERM, SIGINT or the parent's end; `ready` is told once
+    it does. Ends the process with 1 when the store does not open or start."""
     from runtime.serving import serve_on
 
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    with socket.socket(fileno=served) as listener:
-        serve_on(listener, data, config, parse_rooms(rooms), lambda _origin, _: _say_ready(ready))
-
-
-def _say_ready(descriptor: int) -> None:
-    os.write(descriptor, b".")
-    os.close(descriptor)
-
-
-def _end_with_parent() -> None:
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    settings = Path(arguments[2]) if arguments[2] else None
+    # Ctrl-C reaches the parent alone, which then stops all in order.
+    os.setsid()
+    threading.Thread(target=_end_with_parents, name="parent", daemon=True).start()
     try:
-        work(Path(arguments[0]), arguments[1], settings, int(arguments[3]), int(arguments[4]))
+        with listener:
+            serve_on(listener, data, config, rooms, lambda _origin, _: ready.send_bytes(b"."))
     except CodedError as error:
         print(f"mianjiao: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _end_with_parents() -> None:
+    """When the parent is gone, however it ended; or the process that forked us, by which it
+    knows how we ended: it would have replaced us."""
+    parent, forked_by = parent_process(), os.getppid()
+    if parent is None:
+        return  # started by nobody
+    while os.getppid() == forked_by and not wait([parent.sentinel], _LOOK):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

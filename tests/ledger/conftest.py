@@ -1,8 +1,12 @@
 """A real log in a temporary folder: database, vault, tiles, key. Nothing is mocked."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +28,15 @@ from tests.engines import Engine
 START = datetime(2026, 11, 24, 4, 0, tzinfo=UTC)
 NAME = "log.yunjian.example"
 SHARD = "2026"
+DATABASE = "mianjiao.sqlite3"
+
+
+@cache
+def _born(engine: Engine) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="mianjiao-born-"))
+    atexit.register(shutil.rmtree, folder)
+    Store.bear(folder / "store", engine).close()
+    return folder / "store"
 
 
 @dataclass
@@ -40,12 +53,20 @@ class Store:
 
     @classmethod
     def create(cls, directory: Path, engine: Engine, tokens: Tokens | None = None) -> "Store":
-        """With `tokens` its Ed25519 key is made in that token."""
+        """With `tokens` its Ed25519 key is made in that token; without, all are copies of one
+        that was just born."""
+        if tokens is None:
+            engine.copy_folder(_born(engine), directory, DATABASE)
+            return cls.open(directory, engine)
+        return cls.bear(directory, engine, tokens)
+
+    @classmethod
+    def bear(cls, directory: Path, engine: Engine, tokens: Tokens | None = None) -> "Store":
         store = cls(directory, engine, tokens)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "keys").mkdir()
         store.vault = FileKeyVault.create(directory / "keys" / "vault.json")
-        store.database = Database(engine.place(directory / "mianjiao.sqlite3"), create=True)
+        store.database = Database(engine.place(directory / DATABASE), create=True)
         metadata.create_all(store.database.writer_engine)
         store.ledger = Ledger.create(
             directory,
@@ -62,7 +83,7 @@ class Store:
     def open(cls, directory: Path, engine: Engine, tokens: Tokens | None = None) -> "Store":
         store = cls(directory, engine, tokens)
         store.vault = FileKeyVault.open(directory / "keys" / "vault.json")
-        store.database = Database(engine.place(directory / "mianjiao.sqlite3"))
+        store.database = Database(engine.place(directory / DATABASE))
         store.ledger = Ledger.open(
             directory,
             database=store.database,

@@ -119,7 +119,9 @@ def spellings(secret: bytes) -> set[bytes]:
 
 def places(kept: dict[str, bytes], secret: bytes) -> list[str]:
     forms = [form for form in spellings(secret) if len(form) >= 6]
-    return [name for name, data in kept.items() if any(form in data for form in forms)]
+    # A backup holds the same bytes once more: each is searched once.
+    telling = {data for data in set(kept.values()) if any(form in data for form in forms)}
+    return [name for name, data in kept.items() if data in telling]
 
 
 def prepared(played: Played, engine: Engine, folder: Path) -> tuple[Path, dict[str, str]]:
