@@ -7,8 +7,10 @@ start it as an operator does (`tests/kills/hosts.CommandHost`, `tests/up`, the d
 """
 
 import atexit
+import gc
 import json
 import os
+import pkgutil
 import random
 import signal
 import socket
@@ -19,11 +21,23 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
+import runtime.commands
+
 ROOT = Path(__file__).parent.parent
 _MOST = 1 << 17  # bytes of one request
+_LATE = (
+    "alembic",
+    "archive.checks",
+    "ledger.witness.http",
+    "psycopg",
+    "runtime.demo.tryout",
+    "runtime.serving",
+    "storage.s3.client",
+)
 
 
 class Child:
@@ -112,10 +126,9 @@ def nursery() -> Nursery:
 
 def _serve() -> None:
     """The nursery itself. Its standard input is the channel."""
-    import gc
-
     from runtime.cli import run
 
+    _load()
     gc.freeze()
     with socket.socket(fileno=os.dup(0)) as channel:
         running: set[int] = set()
@@ -143,6 +156,14 @@ def _serve() -> None:
             channel.send(json.dumps(answer).encode())
     for pid in running:
         os.kill(pid, signal.SIGKILL)
+
+
+def _load() -> None:
+    """What the commands import when they run."""
+    for module in pkgutil.iter_modules(runtime.commands.__path__, "runtime.commands."):
+        import_module(module.name)
+    for name in _LATE:
+        import_module(name)
 
 
 def _become(fds: Sequence[int], environment: dict[str, str]) -> None:
