@@ -4,7 +4,6 @@ import base64
 import csv
 import hashlib
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from ledger.policy import parse_policy
 from materials_api.back_files.manifest import COLUMNS
 from runtime.demo.server import running_server
 from tests.conftest import ROOT, Played, mianjiao
+from tests.nursery import nursery
 
 HOLDER = "111:310199199207089155"
 COMPANY = "001:91310199MA1Y7K2D1G"
@@ -186,18 +186,13 @@ def test_a_killed_import_goes_on_without_duplicates(data: Path, tmp_path: Path) 
         (folder / f"{number}.bin").write_bytes(number.to_bytes(4, "big") * 500)
         rows.append(row(number, f"{number}.bin"))
     path = manifest(folder, rows)
-    running = subprocess.Popen(
-        [sys.executable, "-m", "runtime.cli", "import", "--data", str(data), str(path)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    running = nursery().start("import", "--data", data, path)
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and running.poll() is None:
         if sum(1 for one in (data / "objects").rglob("*") if one.is_file()) > 100:
             break
         time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
+    running.kill()
     running.wait()
     done = json.loads(mianjiao("import", "--data", data, path, "--json").stdout)
     assert done["imported"] + done["known"] == 1000

@@ -3,8 +3,6 @@
 import csv
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from runtime.demo.people import COMPANY
 from runtime.scrub.progress import load
 from tests.conftest import mianjiao
 from tests.engines import Engine
+from tests.nursery import nursery
 
 MIB = 1 << 20
 FILES = 8
@@ -86,12 +85,7 @@ def test_a_killed_scrub_goes_on_where_it_stopped(data: Path) -> None:
     """What it had done is not done again, what it had found is not forgotten."""
     objects = objects_in_order(data)
     damage(objects[0])
-    slow = ["scrub", "--data", str(data), "--jobs", "1", "--max-mb-per-second", "1"]
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "runtime.cli", *slow],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    killed = nursery().start("scrub", "--data", data, "--jobs", "1", "--max-mb-per-second", "1")
     try:
         until(lambda: (now := load(data)) is not None and now.objects >= 1)
         below = children(killed.pid)

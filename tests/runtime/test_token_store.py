@@ -14,6 +14,7 @@ import pytest
 from runtime.demo.cast import issue_tokens
 from tests.conftest import ROOT, mianjiao
 from tests.kills.checks import policy_of
+from tests.nursery import nursery
 from tests.runtime.test_processes import Processes, ledgered, opened, until
 from tests.servers.softhsm import PIN, Token
 
@@ -54,13 +55,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refused(data: Path) -> str:
     """The code of the one line with which `serve` gives up."""
-    done = subprocess.run(
-        [sys.executable, "-m", "runtime.cli", "serve", "--data", str(data), "--port", "0"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = nursery().run("serve", "--data", data, "--port", "0")
     (line,) = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (1, "")
     assert PIN not in line
