@@ -192,13 +192,12 @@ print(metrics.exposition().decode())
 
 def test_processes_that_share_a_folder_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     got = {"route": "/v1/cases", "method": "GET", "status": "200"}
-    with shared_metrics() as environment:
+    with shared_metrics():
 
         def worker(count: int) -> tuple[int, Samples]:
             process = subprocess.Popen(
                 [sys.executable, "-c", WORKER, str(count)],
                 cwd=ROOT,
-                env={**os.environ, **environment},
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -213,15 +212,16 @@ def test_processes_that_share_a_folder_are_added_up(monkeypatch: pytest.MonkeyPa
         assert value(both, "http_sent_bytes_total", route="/v1/cases") == 35
         assert value(both, "log_queue_depth") == 4  # the newest look, not the sum
         assert value(both, "ready") == 0  # one that is not ready is seen
-        forget(first, environment)
+        forget(first)
         _, later = worker(1)
         assert value(later, "ready") == 1
         assert value(later, "http_request_seconds_count", **got) == 8
-        folder = Path(environment["PROMETHEUS_MULTIPROC_DIR"])
+        folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     assert not folder.exists()
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "elsewhere")
-    with shared_metrics() as environment:
-        assert environment == {}  # theirs is used
+    with shared_metrics():
+        assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == "elsewhere"  # theirs is used
+    assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == "elsewhere"
 
 
 def test_what_the_server_refuses_by_itself_is_counted_too(window: Any) -> None:
