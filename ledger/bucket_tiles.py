@@ -98,6 +98,9 @@ class BucketTiles:
         for name, _ in self._bucket.names(f"{self._root}{path.whole().text}.p/"):
             self._bucket.remove(name)
 
+    def discard(self, path: TilePath) -> None:
+        self._bucket.remove(self._root + path.text)
+
     def sweep(self) -> None:
         """Remove older versions of the checkpoint, which a killed publisher left."""
         for entry in self._bucket.versions(self._root + CHECKPOINT):

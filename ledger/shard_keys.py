@@ -38,7 +38,12 @@ def mldsa44_key_path(directory: Path, shard: str) -> Path:
 
 def key_shards(directory: Path) -> set[str]:
     """The shards of which there is an Ed25519 key, or a reference to one."""
-    names = (path.name for path in (directory / KEYS).glob("log-*.key"))
+    return shards_in(directory / KEYS)
+
+
+def shards_in(keys: Path) -> set[str]:
+    """`key_shards` from a folder of keys."""
+    names = (path.name for path in keys.glob("log-*.key"))
     found = (name.removeprefix("log-").removesuffix(".key") for name in names)
     return {shard for shard in found if SHARD.fullmatch(shard)}
 

@@ -55,6 +55,11 @@ class TileStore(Protocol):
         """Remove the partial tiles that the full tile `path` supersedes; best effort."""
         ...
 
+    def discard(self, path: TilePath) -> None:
+        """Remove a blob that no checkpoint speaks of, if it is there: other bytes may then take
+        its name. Only for a restore, while nobody writes the log."""
+        ...
+
     def sweep(self) -> None:
         """Remove what an interrupted write left outside the names. For the one writer, at start."""
         ...
@@ -189,6 +194,13 @@ class FilesystemTiles:
             name.unlink(missing_ok=True)
         if folder.is_dir():
             folder.rmdir()
+
+    @device_errors()
+    def discard(self, path: TilePath) -> None:
+        name = self._root / path.text
+        name.unlink(missing_ok=True)
+        if name.parent.is_dir():
+            _sync_folder(name.parent)
 
     def sweep(self) -> None:
         self._staging.mkdir(exist_ok=True)

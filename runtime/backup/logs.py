@@ -1,22 +1,29 @@
 """The shards of a log in backups and restores: found, verified whole, and in their order."""
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from kernel.canonical import JsonValue
-from ledger.checkpoints import Checkpoint, SignedCheckpoint
-from ledger.errors import KeyMalformed, LogMissing
+from ledger.checkpoints import Checkpoint, SignedCheckpoint, parse_checkpoint
+from ledger.errors import KeyMalformed, LogMissing, SequencerBusy, TilePathInvalid
 from ledger.growth import Tail, grow
 from ledger.leaves import CLOSED, PublicLeaf, parse_leaf
 from ledger.merkle import TILE_WIDTH, leaf_hash
-from ledger.mirror import check_log
+from ledger.mirror import check_log, copy_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
 from ledger.retired import Ended, Retired, opening_after, proved_before, shard_of
-from ledger.tilestore import OpensShards, TileStore
+from ledger.tiles import TilePath, tile_width
+from ledger.tilestore import OpensShards, Shards, TileStore
 from runtime.backup.errors import BackupInvalid
+from runtime.backup.folder import put_file
+from storage.objects.durable_file import fsync_folder
 
 Tell = Callable[[int, int], None]
+ROUND_SECONDS = 3.0  # much longer than from a round's first tile to its checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +139,57 @@ def _successor(closed: PublicLeaf) -> tuple[str, tuple[VerifierKey, ...]]:
     except KeyMalformed as error:
         raise BackupInvalid(reason="the keys of the next shard") from error
     return str(named.get("origin")), keys
+
+
+def bring(log: Verified, shards: Shards, aside: Path, tell: Tell) -> None:
+    """Put a verified log into its place, where the same log, or part of it, may be already: a
+    bucket that outlived the rows. What lies there of a round that nobody published is moved
+    into the folder `aside`: another entry will get its index, and other bytes its names.
+    `SequencerBusy` if it is a round of a process that writes this log now."""
+    tiles = place_of(log.reader.shard, shards)
+    held = _checkpoint(tiles)
+    size = log.signed.checkpoint.size
+    if held is not None and held.size <= size and log.reader.root(held.size) == held.root:
+        beyond = _beyond(tiles, held.size)
+        if beyond:
+            time.sleep(ROUND_SECONDS)
+            if _checkpoint(tiles) != held or _beyond(tiles, held.size) != beyond:
+                raise SequencerBusy()
+        for path in beyond:
+            _keep(aside, Path(log.reader.shard, path.text), tiles.get(path))
+            tiles.discard(path)
+    copy_log(log.reader, log.signed, tiles, held, tell)
+
+
+def _checkpoint(tiles: TileStore) -> Checkpoint | None:
+    data = tiles.checkpoint()
+    return None if data is None else parse_checkpoint(data).checkpoint
+
+
+def place_of(shard: str, shards: Shards) -> TileStore:
+    """Made where there is none."""
+    try:
+        return shards.open(shard)
+    except LogMissing:
+        return shards.create(shard)
+
+
+def _keep(folder: Path, name: Path, data: bytes) -> None:
+    """A new file, durable with the folders above it."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    put_file(path, data)
+    for above in name.parents:  # the last is the folder itself
+        fsync_folder(str(folder / above))
+    fsync_folder(str(folder.parent))
+
+
+def _beyond(tiles: TileStore, size: int) -> list[TilePath]:
+    """The blobs that the first `size` entries do not have."""
+    found = []
+    for name in sorted(tiles.names()):
+        with suppress(TilePathInvalid):  # for fsck to name
+            path = TilePath.parse(name)
+            if path.width > tile_width(size, path.level or 0, path.index):
+                found.append(path)
+    return found

@@ -18,14 +18,14 @@ from kernel.errors import CodedError
 from kernel.principals import Principal, Role
 from ledger import heads
 from ledger.adoption import Adopted, adopt, begin
-from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
+from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import HighWaterMissing, LogMissing
 from ledger.layout import STOPS
-from ledger.mirror import check_log, copy_log
+from ledger.mirror import check_log
 from ledger.notes import VerifierKey
 from ledger.reader import LogReader
 from ledger.retired import shard_of
-from ledger.shard_keys import signer_paths, signers_in
+from ledger.shard_keys import shards_in, signer_paths, signers_in
 from ledger.tilestore import FilesystemTiles, Shards, TileStore
 from materials_api.adoption import follow_log
 from materials_api.restored import honour
@@ -40,7 +40,15 @@ from runtime.backup.errors import (
     RestoreKeysWrong,
 )
 from runtime.backup.folder import LOG, OBJECTS, put_file, read_manifest
-from runtime.backup.logs import AnyOf, Begun, Verified, earlier_logs, later_logs
+from runtime.backup.logs import (
+    AnyOf,
+    Begun,
+    Verified,
+    bring,
+    earlier_logs,
+    later_logs,
+    place_of,
+)
 from runtime.backup.manifest import Manifest
 from runtime.backup.rows import kept_objects, open_rows
 from runtime.places import BucketPlace, FolderPlace, Place, bucket_settings
@@ -64,6 +72,7 @@ from storage.objects.copying import copy_object, matches
 from storage.objects.durable_file import fsync_folder
 
 REPORT = "restore-report.json"
+ASIDE = "set-aside"  # tiles of a round that nobody signed, by shard
 LOCAL = Principal(subject="local", role=Role.OPERATOR)
 _MIB = 1 << 20
 
@@ -95,7 +104,7 @@ class Sources:
 @dataclass(frozen=True, slots=True)
 class Report:
     """What a restore did; also written to `restore-report.json`. `tokens`: withdrawn by it.
-    Sizes are those of all shards together; `lost`: indexes by shard."""
+    Sizes are those of all shards together; `lost`: indexes by shard; `set_aside`: tiles."""
 
     made_at: str
     restored_at: str
@@ -107,6 +116,7 @@ class Report:
     revoked: int
     tokens: int
     damaged: tuple[str, ...]
+    set_aside: int
 
     def told(self) -> dict[str, object]:
         return {
@@ -121,6 +131,7 @@ class Report:
             "revoked": self.revoked,
             "tokens_withdrawn": self.tokens,
             "damaged_objects": list(self.damaged),
+            "tiles_set_aside": self.set_aside,
         }
 
 
@@ -154,9 +165,9 @@ def restore(data: Path, sources: Sources, settings: Settings, clock: Clock, tell
             place = opened.enter_context(closing(FolderPlace(data, create=True)))
         damaged = _copy_objects(sources.backup, place.objects, manifest, tell)
         for log in logs:
-            _copy_log(log, place.shards, tell)
+            bring(log, place.shards, data / ASIDE, lambda done, total: tell("log", done, total))
         if begun is not None:
-            _place(begun.shard, place.shards)
+            place_of(begun.shard, place.shards)
         database = Database(database_place(data, settings), create=True)
         opened.enter_context(closing(database))
         _load_rows(database, rows_path, logs, begun, clock, tell)
@@ -173,21 +184,6 @@ def restore(data: Path, sources: Sources, settings: Settings, clock: Clock, tell
     # and clear what was acknowledged since.
     fsync_folder(str(data))
     return report
-
-
-def _copy_log(log: Verified, shards: Shards, tell: Tell) -> None:
-    """A bucket that outlived the rows has the log, or part of it: that is gone on from."""
-    tiles = _place(log.reader.shard, shards)
-    data = tiles.checkpoint()
-    held = None if data is None else parse_checkpoint(data).checkpoint
-    copy_log(log.reader, log.signed, tiles, held, lambda done, total: tell("log", done, total))
-
-
-def _place(shard: str, shards: Shards) -> TileStore:
-    try:
-        return shards.open(shard)
-    except LogMissing:
-        return shards.create(shard)
 
 
 def _check_keys(keys: Path, manifest: Manifest) -> None:
@@ -342,8 +338,8 @@ def _claim(data: Path, settings: Settings, manifest: Manifest) -> None:
             _empty(database, clear=resumed)
     if resumed:
         for path in data.iterdir():
-            if path.name in (RESTORING, OBJECTS):
-                continue  # objects are written once and checked again
+            if path.name in (RESTORING, OBJECTS, ASIDE):
+                continue  # objects are written once, checked again; what is aside is there alone
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     needed = manifest.object_bytes + 3 * manifest.rows_bytes
     data.mkdir(parents=True, exist_ok=True)
@@ -375,9 +371,11 @@ def _empty(database: Database, *, clear: bool) -> None:
 
 
 def _copy_keys(source: Path, target: Path, shards: Collection[str]) -> None:
+    """Also those of a shard that is only prepared: they may have been announced."""
     target.mkdir(mode=0o700, exist_ok=True)
-    signers = [path for shard in shards for path in signer_paths(source, shard)]
-    for path in (source / VAULT, *signers):
+    wanted = {*shards, *(one for one in shards_in(source) if one > max(shards))}
+    signers = (path for shard in wanted for path in signer_paths(source, shard))
+    for path in (source / VAULT, *(one for one in signers if one.exists())):
         put_file(target / path.name, path.read_bytes())
 
 
@@ -485,6 +483,7 @@ def _reconcile(
         lost={shard: tuple(one.lost) for shard, one in adopted.items() if one.lost},
         tokens=tokens[-1],
         damaged=tuple(one for one in damaged if one not in set(gone)),
+        set_aside=sum(one.is_file() for one in (store.data / ASIDE).rglob("*")),
         **told,
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kernel.clock import SystemClock
-from runtime.backup.restoring import REPORT, Sources, restore
+from runtime.backup.restoring import ASIDE, REPORT, Sources, restore
 from runtime.commands.progress import bar
 from runtime.settings import data_path, read_settings
 
@@ -42,6 +42,8 @@ def restore_store(
         print(f"  丢失记录 records lost: {said['lost']}  {said['lost_indexes'] or ''}")
         for key in report.damaged:
             print(f"  内容损坏 damaged: objects/{key}")
+        if report.set_aside:
+            print(f"  未签名的日志分块 unsigned tiles: {report.set_aside} → {data / ASIDE}")
         print(f"  明细 report: {data / REPORT}")
         print(
             f"  已停用全部访问令牌，请重新签发。/ tokens withdrawn, all of them: {report.tokens}; "

@@ -95,6 +95,9 @@ class FaultyTiles:
     def discard_partials(self, path: Any) -> None:
         self.fault.call("discard", lambda: self.inner.discard_partials(path), lambda: None)
 
+    def discard(self, path: Any) -> None:
+        raise AssertionError("only a restore takes back what was written")
+
     def sweep(self) -> None:
         self.inner.sweep()
 

@@ -247,6 +247,20 @@ def test_partial_tiles_go_when_the_full_one_is_there(tiles: TileStore) -> None:
     assert {path: tiles.get(path) for path in kept} == kept
 
 
+def test_what_a_restore_discards_is_gone_and_its_name_is_free(place: Place) -> None:
+    tiles = place.create()
+    gone, kept = TilePath(None, 5, 17), TilePath(None, 5, 16)
+    tiles.put({gone: b"unsigned", kept: b"signed"})
+    for _ in range(2):
+        tiles.discard(gone)
+        assert list(tiles.names()) == [kept.text]
+    with pytest.raises(TileMissing):
+        tiles.get(gone)
+    tiles.put({gone: b"another"})
+    assert (place.open().get(gone), tiles.get(kept)) == (b"another", b"signed")
+    tiles.discard(TilePath(0, 9))
+
+
 def test_old_versions_of_a_checkpoint_do_not_pile_up(
     minio: MinioServer, signed: Callable[[int, bytes], bytes]
 ) -> None:

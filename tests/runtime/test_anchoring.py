@@ -373,6 +373,53 @@ def test_a_stamp_authority_that_is_down_is_caught_up(data: Path, tmp_path: Path)
     assert "时间戳 stamps" in done.stdout
 
 
+def test_a_stamp_authority_that_trickles_holds_up_nobody(data: Path, tmp_path: Path) -> None:
+    """Neither the log's rounds, nor the other authority, nor the end of the process."""
+    slow, good = (StampAuthority(tmp_path / name) for name in ("slow", "good"))
+    slow.mode = "trickle"
+    path = tmp_path / "authorities.toml"
+    path.write_text(
+        "".join(
+            f'[[authority]]\nname = "{one.folder.name}"\nurl = "{one.url}"\n'
+            f'roots = "{one.folder.name}/root.pem"\n'
+            f'certificates = "{one.folder.name}/between.pem"\n'
+            for one in (slow, good)
+        )
+    )
+    settings = Settings(
+        stamp_authorities=str(path), stamp_interval_seconds=1, stamp_timeout_seconds=1
+    )
+    with open_store(data, settings) as store:
+        client = TestClient(build_app(store, settings))
+
+        def source(name: str) -> dict[str, Any]:
+            told = client.get("/health/evidence").json()["sources"]
+            (found,) = (one for one in told if one["name"] == name)
+            return dict(found)
+
+        store.start()
+        until(lambda: slow.asked > 0)
+        # It asks again and again, and is always in the middle of an answer.
+        while slow.asked < 2:
+            begun = time.monotonic()
+            assert store.ledger.wait_for(record(store), 10)
+            assert time.monotonic() - begun < 5
+        until(lambda: source("slow")["reason"] == "stamp_unavailable")
+        until(lambda: source("good")["pending_since"] is None)
+        assert source("good")["reason"] is None
+        assert source("slow")["final"] == 0
+        slow.mode = "good"
+        until(lambda: source("slow")["pending_since"] is None)
+        slow.mode = "trickle"
+        asked = slow.asked
+        record(store)
+        until(lambda: slow.asked > asked)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 10
+    slow.close()
+    good.close()
+
+
 def test_a_list_of_authorities_that_cannot_be_used_is_named(data: Path) -> None:
     with (
         pytest.raises(AuthoritiesInvalid),

@@ -1,9 +1,11 @@
 """A real time-stamp authority on loopback: `openssl ts` behind HTTP, with keys of its own."""
 
+import itertools
 import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,7 +37,8 @@ ess_cert_id_alg = sha256
 
 class StampAuthority:
     """Root, intermediate and its own certificate. `mode` says how it answers:
-    good, replay (of its first answer), other (stamps something else), error, junk, hang."""
+    good, replay (of its first answer), other (stamps something else), error, junk, hang,
+    trickle (a byte of a good answer now and then), trickle headers (without end)."""
 
     def __init__(self, folder: Path, *, days: int = 3650) -> None:
         if shutil.which("openssl") is None:
@@ -148,9 +151,23 @@ class StampAuthority:
             body = self._first
         handler.send_response(200)
         handler.send_header("Content-Type", "application/timestamp-reply")
+        if self.mode == "trickle headers":
+            handler.flush_headers()
+            self._trickle(handler, itertools.repeat(b"X-More: 1\r\n"))
+            return
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
+        if self.mode == "trickle":
+            self._trickle(handler, (bytes([one]) for one in body))
+            return
         handler.wfile.write(body)
+
+    def _trickle(self, handler: BaseHTTPRequestHandler, parts: Iterable[bytes]) -> None:
+        """No silence is long enough to be a time-out; the whole would take minutes."""
+        for part in parts:
+            if self._resume.wait(0.1):
+                return
+            handler.wfile.write(part)
 
     def _certificate(self, name: str, issuer: str | None, kind: str, days: int) -> None:
         self._openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{name}.key")

@@ -149,6 +149,9 @@ class SimulatedTiles:
     def discard_partials(self, path: TilePath) -> None:
         self.schedule.call(self.process, "discard", lambda: self.blobs.discard(path), twice=True)
 
+    def discard(self, path: TilePath) -> None:
+        raise AssertionError("only a restore takes back what was written")
+
     def sweep(self) -> None:
         self.schedule.call(self.process, "sweep", lambda: None)
 

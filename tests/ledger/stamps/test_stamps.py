@@ -1,6 +1,7 @@
 """Time stamps by a real authority (`openssl ts`): kept, verified by openssl too, renewed."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -157,6 +158,28 @@ def test_an_answer_that_is_none_is_not_kept_and_asked_for_again(
     step(store, made, 1)
     if not before:
         assert len(kept(store)) == 1
+    made.close()
+
+
+@pytest.mark.parametrize("mode", ["trickle", "trickle headers"])
+def test_an_answer_that_trickles_is_given_up_in_its_time(
+    store: Store, start: Callable[..., StampAuthority], mode: str
+) -> None:
+    authority = start()
+    made = stamper(store, authority, seconds=1)
+    store.record()
+    store.sequence()
+    authority.mode = mode
+    begun = time.monotonic()
+    with pytest.raises(AuthorityUnavailable) as error:
+        step(store, made)
+    # By silences alone this would go on for minutes, or for ever.
+    assert 0.9 <= time.monotonic() - begun < 15
+    assert error.value.details["reason"] == "ReadTimeout"
+    assert kept(store) == []
+    authority.mode = "good"
+    step(store, made)
+    assert len(kept(store)) == 1
     made.close()
 
 
