@@ -13,7 +13,7 @@ from kernel.clock import parse_time
 from kernel.errors import CodedError
 from kernel.ids import IdKind
 from ledger.errors import EntryUnknown
-from ledger.fsck_reading import Findings, entries_of
+from ledger.fsck_reading import Findings
 from ledger.journal import RESERVED
 from ledger.problems import Problem, Progress, quiet
 from ledger.records import Records, Row
@@ -138,10 +138,7 @@ class _Check:
 
     def lost_answers(self) -> None:
         """Records of answers whose row is gone."""
-        with self.found.guarded("license_snapshots"), self._database.read() as tx:
-            rows = set(tx.execute(select(license_snapshots.c.entry_id)).scalars())
-            for entry_id in sorted(entries_of(tx, ANSWERED) - rows):
-                self.found.add("record_without_row", entry_id)
+        self.found.lost_entries(self._database, ANSWERED, license_snapshots.c.entry_id, "")
 
 
 def _asked_about(body: Mapping[str, JsonValue]) -> set[JsonValue]:

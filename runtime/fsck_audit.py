@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, exists, func, select
 
 from kernel.ids import IdKind, is_id
 from kernel.principals import Role
@@ -22,6 +22,7 @@ from ledger.records import Row
 from ledger.tables import ledger_entries
 from license_service.facts import DRAFTED, ISSUED, KIND_OF
 from license_service.lifecycle import SUPERSEDING
+from materials_api.back_files.rows import ORIGIN
 from materials_api.cases.lifecycle import CaseEvent
 from materials_api.materials.lifecycle import MaterialEvent
 from materials_api.tables import (
@@ -162,7 +163,11 @@ class AuditCheck:
     def entries(self) -> None:
         """Every record that is written together with an audit row must still have it."""
         columns = ledger_entries.c
-        imported = select(imported_rows.c.material_id)
+        imported = exists().where(
+            materials.c.material_id == columns.entity,
+            cases.c.case_id == materials.c.case_id,
+            cases.c.origin == ORIGIN,
+        )
         self._imports()
         for page in pages(self._database, columns.position):
             with self._database.read() as tx:
@@ -170,7 +175,7 @@ class AuditCheck:
                     select(columns.entity, columns.kind, columns.at).where(
                         columns.position.in_(page),
                         columns.kind.in_(_ACTIONS),
-                        (columns.kind != "material.registered") | columns.entity.not_in(imported),
+                        (columns.kind != "material.registered") | ~imported,
                     )
                 )
                 noted = self._noted(tx, {str(row["entity"]) for row in rows})

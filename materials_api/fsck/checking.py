@@ -5,7 +5,8 @@ agree with it; every file is read, decrypted and hashed again. It changes nothin
 and may run beside a server: what is made meanwhile may be missed, never reported.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Column, bindparam, func, select
@@ -21,7 +22,7 @@ from ledger.records import OpenedRecord, Row
 from ledger.tables import ledger_entries
 from materials_api.fsck.cases import CaseCheck
 from materials_api.fsck.grants import GrantCheck
-from materials_api.fsck.objects import Content, ObjectCheck, content_of
+from materials_api.fsck.objects import ContentsAway, ObjectCheck, content_of
 from materials_api.fsck.retention import retention_of
 from materials_api.fsck.sentences import SENTENCES
 from materials_api.fsck.things import ThingCheck
@@ -76,23 +77,38 @@ def fsck(
     `progress("materials" | "objects", done, total)` is called as it goes.
     """
     found = Findings(SENTENCES)
-    database = room.database
-    total = 0
-    with found.guarded("materials"), database.read() as tx:
+    total = stored = 0
+    with found.guarded("materials"), room.database.read() as tx:
         counted = (materials, cases, grants, tasks, objects, uploads)  # see `tell` below
-        total = sum(int(tx.scalar(select(func.count()).select_from(one))) for one in counted)
-    done = 0
+        rows = {one: int(tx.scalar(select(func.count()).select_from(one))) for one in counted}
+        total, stored = sum(rows.values()), rows[objects]
+    done = hashed = 0
 
     def tell(more: int) -> None:
         nonlocal done
         done += more
         progress("materials", done, max(done, total))
+        content.hash_waiting()
 
-    kept = _MaterialCheck(room, found)
+    def read(more: int) -> None:
+        nonlocal hashed
+        hashed += more
+        progress("objects", hashed, max(hashed, stored))
+
+    content = ObjectCheck(room, found, contents=contents, tell=read)
+    with suppress(ContentsAway):
+        _check(room, found, content, tell)
+    return found.problems
+
+
+def _check(
+    room: MaterialsRoom, found: Findings, content: ObjectCheck, tell: Callable[[int], None]
+) -> None:
+    database = room.database
+    kept = _MaterialCheck(room, found, content)
     case = CaseCheck(room, found)
     grant = GrantCheck(room, found)
     thing = ThingCheck(room, found)
-    content = ObjectCheck(room, found)
     for kind, key in _THINGS:
         found.strays(database, kind, key)
     _lost_documents(room, found)
@@ -113,17 +129,14 @@ def fsck(
     thing.lost_erasures()
     found.each(database, objects.c.object_key, content.object, tell)
     found.each(database, uploads.c.upload_id, content.upload, tell)
-    if contents:
-        with found.guarded("objects"):
-            content.hash_all([*kept.contents, *content.waiting], progress)
-    return found.problems
+    content.hash_waiting()  # where a table could not be read to its end
 
 
 class _MaterialCheck:
-    def __init__(self, room: MaterialsRoom, found: Findings) -> None:
+    def __init__(self, room: MaterialsRoom, found: Findings, content: ObjectCheck) -> None:
         self._room = room
         self._found = found
-        self.contents: list[Content] = []  # what is to be hashed afterwards
+        self._content = content
 
     def material(self, tx: ReadTx, row: Row) -> None:
         """One material with its parties and files."""
@@ -175,7 +188,7 @@ class _MaterialCheck:
                 "media_type": file["media_type"],
             }
             wrong |= {f"files.{name}": None for name, value in told.items() if row[name] != value}
-            self.contents.append(content_of(first, position, row["object_key"], file))
+            self._content.expect(content_of(first, position, row["object_key"], file))
         return list(wrong)
 
     def _erased(self, tx: ReadTx, row: Row) -> None:
@@ -230,13 +243,7 @@ def _row(first: OpenedRecord) -> dict[str, object]:
 def _lost_documents(room: MaterialsRoom, found: Findings) -> None:
     """Commitments and letters have records of their own; slips and notices share theirs."""
     with found.guarded("case_documents"), room.database.read() as tx:
-        columns = ledger_entries.c
-        query = select(columns.entity).where(
-            columns.entity.startswith(f"{IdKind.DOCUMENT.value}_", autoescape=True),
-            columns.entity.not_in(select(case_documents.c.document_id)),
-        )
-        for document_id in tx.execute(query.distinct()).scalars():
-            found.add("record_without_row", str(document_id))
+        found.lost_things(tx, IdKind.DOCUMENT, case_documents.c.document_id)
 
 
 def _list(value: JsonValue) -> list[Mapping[str, JsonValue]]:
