@@ -5,7 +5,9 @@ Rows may hold anything: whoever reads one here expects `UNREADABLE`.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import Column, ColumnElement, exists, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -39,11 +41,33 @@ _SENTENCES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of the rows of every table, for processes that share a check: part `number` of
+    `parts`. The first also does whatever is to be done once."""
+
+    number: int = 0
+    parts: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.number == 0
+
+    def has(self, key: object) -> bool:
+        """Whether the row with this key is of this part: told by the key alone, so that it
+        is of one part and no other, however the table grows meanwhile."""
+        return self.parts == 1 or crc32(repr(key).encode()) % self.parts == self.number
+
+
+WHOLE = Share()
+
+
 class Findings:
     """The problems that one room finds, in the sentences of that room."""
 
-    def __init__(self, sentences: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, sentences: Mapping[str, tuple[str, str]], share: Share = WHOLE) -> None:
         """`sentences`: by code, Chinese and English, with `{detail}` where there is one."""
+        self.share = share
         self._sentences = {**_SENTENCES, **sentences}
         self.problems: list[Problem] = []
 
@@ -75,6 +99,8 @@ class Findings:
 
     def strays(self, database: Database, kind: IdKind, key: "Column[Any]") -> None:
         """Rows of this kind without any record, and things with records that have no row."""
+        if not self.share.first:
+            return
         recorded = exists().where(_ENTRIES.entity == key, _ENTRIES.public.is_(False))
         with self.guarded(key.table.name), database.read() as tx:
             for one in tx.execute(select(key).where(~recorded).order_by(key)).scalars():
@@ -107,11 +133,11 @@ class Findings:
         check: Callable[[ReadTx, Row], None],
         tell: Callable[[int], None] = lambda _done: None,
     ) -> None:
-        """Check every row of the table, found by its unique column `key`; what no check
-        can read is named. `tell(n)` is called after `n` more rows.
+        """Check every row of the table that is of this share, found by its unique column
+        `key`; what no check can read is named. `tell(n)` is called after `n` more rows.
         """
         with self.guarded(key.table.name):
-            for page in pages(database, key):
+            for page in pages(database, key, self.share):
                 with database.read() as tx:
                     for row in self._rows(tx, key, page):
                         with self.guarded(f"{key.table.name}/{row[key.name]}", "row_unreadable"):
@@ -130,21 +156,22 @@ class Findings:
             return found
 
 
-def pages(database: Database, key: "Column[Any]", size: int = PAGE) -> Iterator[list[Any]]:
-    """All values of a unique column in order, a page at a time.
+def pages(database: Database, key: "Column[Any]", share: Share = WHOLE) -> Iterator[list[Any]]:
+    """All values of a unique column in order, or those of a share, about `PAGE` at a time.
 
     Each page is a snapshot of its own: a long one would hold up the write-ahead
     log of a store that is being served.
     """
     after: Any = None
+    size = PAGE * share.parts
     while True:
         query = select(key).order_by(key).limit(size)
         if after is not None:
             query = query.where(key > after)
         with database.read() as tx:
             found = list(tx.execute(query).scalars())
-        if found:
-            yield found
+        if page := [one for one in found if share.has(one)]:
+            yield page
         if len(found) < size:
             return
         after = found[-1]

@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, exists, func, select
 
 from kernel.ids import IdKind, is_id
 from kernel.principals import Role
-from ledger.fsck_reading import PAGE, Findings, pages
+from ledger.fsck_reading import PAGE, WHOLE, Findings, Share, pages
 from ledger.records import Row
 from ledger.tables import ledger_entries
 from license_service.facts import DRAFTED, ISSUED, KIND_OF
@@ -136,8 +136,8 @@ class _Actor:
 class AuditCheck:
     """`row` and `entries` look at both sides of what was written together."""
 
-    def __init__(self, database: Database) -> None:
-        self.found = Findings(SENTENCES)
+    def __init__(self, database: Database, share: Share = WHOLE) -> None:
+        self.found = Findings(SENTENCES, share)
         self._database = database
         self._credentials: dict[str, Row | None] = {}
         self._actors: dict[str, _Actor] = defaultdict(_Actor)
@@ -168,8 +168,9 @@ class AuditCheck:
             cases.c.case_id == materials.c.case_id,
             cases.c.origin == ORIGIN,
         )
-        self._imports()
-        for page in pages(self._database, columns.position):
+        if self.found.share.first:
+            self._imports()
+        for page in pages(self._database, columns.position, self.found.share):
             with self._database.read() as tx:
                 rows = tx.all(
                     select(columns.entity, columns.kind, columns.at).where(

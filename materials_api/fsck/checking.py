@@ -16,7 +16,7 @@ from kernel.clock import parse_time
 from kernel.errors import CodedError
 from kernel.ids import IdKind
 from ledger.errors import EntryUnknown, RecordErased
-from ledger.fsck_reading import UNREADABLE, Findings
+from ledger.fsck_reading import UNREADABLE, WHOLE, Findings, Share
 from ledger.problems import Problem, Progress, quiet
 from ledger.records import OpenedRecord, Row
 from ledger.tables import ledger_entries
@@ -69,14 +69,18 @@ _FILES = Prepared(
 
 
 def fsck(
-    room: MaterialsRoom, progress: Progress = quiet, *, contents: bool = True
+    room: MaterialsRoom,
+    progress: Progress = quiet,
+    *,
+    contents: bool = True,
+    share: Share = WHOLE,
 ) -> list[Problem]:
     """Every problem of this room; an empty list means clean.
 
     Without `contents` the stored bytes are not read: rows and records alone.
     `progress("materials" | "objects", done, total)` is called as it goes.
     """
-    found = Findings(SENTENCES)
+    found = Findings(SENTENCES, share)
     total = stored = 0
     with found.guarded("materials"), room.database.read() as tx:
         counted = (materials, cases, grants, tasks, objects, uploads)  # see `tell` below
@@ -109,24 +113,17 @@ def _check(
     case = CaseCheck(room, found)
     grant = GrantCheck(room, found)
     thing = ThingCheck(room, found)
-    for kind, key in _THINGS:
-        found.strays(database, kind, key)
-    _lost_documents(room, found)
+    if found.share.first:
+        _lost(room, found, grant, thing)
     found.each(database, materials.c.material_id, kept.material, tell)
     found.each(database, cases.c.case_id, case.case, tell)
-    UseCheck(room, found).strays()
     found.each(database, grants.c.grant_id, grant.grant, tell)
     found.each(database, tickets.c.ticket_id, grant.ticket)
-    grant.lost_tickets()
     found.each(database, tasks.c.task_id, thing.task, tell)
     found.each(database, party_events.c.entry_id, thing.party_event)
     found.each(database, register_facts.c.entry_id, thing.register_fact)
-    thing.lost_facts()
-    thing.catalogues()
     found.each(database, imported_rows.c.row_key, thing.imported_row)
-    thing.lost_imports()
     found.each(database, erasures.c.material_id, thing.erasure)
-    thing.lost_erasures()
     found.each(database, objects.c.object_key, content.object, tell)
     found.each(database, uploads.c.upload_id, content.upload, tell)
     content.hash_waiting()  # where a table could not be read to its end
@@ -240,10 +237,19 @@ def _row(first: OpenedRecord) -> dict[str, object]:
     }
 
 
-def _lost_documents(room: MaterialsRoom, found: Findings) -> None:
-    """Commitments and letters have records of their own; slips and notices share theirs."""
+def _lost(room: MaterialsRoom, found: Findings, grant: GrantCheck, thing: ThingCheck) -> None:
+    """What no row's own check sees: the database is asked for it, a whole table at a time."""
+    for kind, key in _THINGS:
+        found.strays(room.database, kind, key)
     with found.guarded("case_documents"), room.database.read() as tx:
+        # Commitments and letters have records of their own; slips and notices share theirs.
         found.lost_things(tx, IdKind.DOCUMENT, case_documents.c.document_id)
+    UseCheck(room, found).strays()
+    grant.lost_tickets()
+    thing.lost_facts()
+    thing.catalogues()
+    thing.lost_imports()
+    thing.lost_erasures()
 
 
 def _list(value: JsonValue) -> list[Mapping[str, JsonValue]]:
