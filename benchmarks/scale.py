@@ -2,7 +2,7 @@
 
 `python -m benchmarks.scale FOLDER questions 10000 100000 1000000` measures what
 `benchmarks.scale_store` left in FOLDER into `FOLDER/scale.json`; `checks` adds
-`scrub` and `fsck`.
+`scrub` and `fsck`. `--engine postgresql` if that is where their rows are.
 
 The stores take turns question by question, so that a busy moment of the machine
 meets all of them; what counts are the ratios. Processor time is given beside, for
@@ -27,7 +27,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from benchmarks.scale_store import PER_HOLDER, TYPE, holder, sizes_of
+from benchmarks.scale_engines import ENGINES, Postgresql, Sqlite, engine
+from benchmarks.scale_store import PER_HOLDER, TYPE, holder, log_size
 from kernel.principals import Capacity, Channel, Principal, Role
 from ledger.reader import LogReader
 from materials_api.cases.exempting import exemptions_of
@@ -54,16 +55,18 @@ PERSON = HolderRef("111", "310199198802299064", "沈云舟")
 
 @dataclass
 class Times:
-    """Seconds of each question: as the caller waits, and of this process's processor."""
+    """Seconds of each question: as the caller waits, and of the processor, for this process
+    and the database's server."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    def take(self, work: Callable[[], Any]) -> Any:
-        wall, cpu = time.perf_counter(), time.process_time()
+    def take(self, work: Callable[[], Any], server: Callable[[], float]) -> Any:
+        """`server`: seconds of processor that it used so far; they belong to the answer."""
+        before, wall, cpu = server(), time.perf_counter(), time.process_time()
         done = work()
         self.wall.append(time.perf_counter() - wall)
-        self.cpu.append(time.process_time() - cpu)
+        self.cpu.append(time.process_time() - cpu + server() - before)
         return done
 
     def summary(self) -> dict[str, float]:
@@ -79,8 +82,9 @@ class Times:
 class Sized:
     """One store, with a window, and holders taken from it at random."""
 
-    def __init__(self, store: Store, materials: int) -> None:
+    def __init__(self, store: Store, materials: int, server: Callable[[], float]) -> None:
         self.store = store
+        self._server = server
         self.room = store.materials
         self.materials = materials
         self.times = {
@@ -109,7 +113,7 @@ class Sized:
         wanted = OpenCase("000131014000", ref, Channel.WINDOW, "moved", Acting(PERSON, capacity))
         case = self._write(lambda tx: open_case(room, tx, self._now(), window, wanted))
         _, found = self.times["exemptions"].take(
-            lambda: exemptions_of(room, self._now(), window, case.case_id)
+            lambda: exemptions_of(room, self._now(), window, case.case_id), self._server
         )
         assert any(one.requirement.key == TYPE and one.exemptible for one in found.requirements)
         with room.database.read() as tx:
@@ -126,7 +130,7 @@ class Sized:
         self.store.ledger.sequence(self._now())
         call = Verify(case.case_id, (AskedItem(TYPE, item, None),), Consent())
         answer = self.times["verification"].take(
-            lambda: verify(room, self._now(), window, call, rendered)
+            lambda: verify(room, self._now(), window, call, rendered), self._server
         )
         assert json.loads(answer.body)["items"][0]["outcome"] == "allowed", answer.body
 
@@ -137,12 +141,13 @@ class Sized:
         for index in range(0, size, 256):
             ledger.reader.inclusion(index)
         for _ in range(PROOFS):
-            self.times["proof"].take(lambda: ledger.reader.inclusion(self._chosen.randrange(size)))
+            index = self._chosen.randrange(size)
+            self.times["proof"].take(lambda: ledger.reader.inclusion(index), _no_server)  # noqa: B023
         for _ in range(PROOFS // 20):
             reader = LogReader(ledger.tiles, ledger.shard, ledger.key)
             reader.refresh()
             index = self._chosen.randrange(size)
-            self.times["proof_cold"].take(lambda: reader.inclusion(index))  # noqa: B023
+            self.times["proof_cold"].take(lambda: reader.inclusion(index), _no_server)  # noqa: B023
 
     def _now(self) -> Any:
         return self.store.clock.now()
@@ -160,6 +165,10 @@ class Sized:
         return self._write(work)
 
 
+def _no_server() -> float:
+    return 0.0  # proofs are made from the published log
+
+
 _CHILD = """
 import resource, sys
 from runtime.cli import run
@@ -170,71 +179,92 @@ print(code, sum(one.ru_utime + one.ru_stime for one in used), peak.split()[1])
 """
 
 
-def command(*arguments: str) -> dict[str, float]:
-    """Seconds, processor seconds and peak memory (MB) of `mianjiao …`, which must exit 0."""
-    began = time.perf_counter()
+def command(rows: Sqlite | Postgresql, name: str, *arguments: str) -> dict[str, float]:
+    """Seconds, processor seconds (its server's among them) and peak memory (MB) of
+    `mianjiao …` on a store, which must exit 0."""
+    began, before = time.perf_counter(), rows.cpu()
     run = subprocess.run(
         [sys.executable, "-c", _CHILD, *arguments],
         check=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        env={**os.environ, **rows.environment(name)},
     )
     seconds = time.perf_counter() - began
     code, cpu, peak = run.stdout.split()[-3:]
     assert code == "0", run.stdout
-    return {"seconds": seconds, "cpu": float(cpu), "peak_mb": int(peak) / 1024}
+    server = rows.cpu() - before
+    return {"seconds": seconds, "cpu": float(cpu) + server, "peak_mb": int(peak) / 1024}
 
 
-def questions(folder: Path, sizes: list[int]) -> dict[int, dict[str, Any]]:
+def questions(
+    folder: Path, sizes: list[int], rows: Sqlite | Postgresql
+) -> dict[int, dict[str, Any]]:
     """What a person waits for, and how large the files are."""
     settle()
     found: dict[int, dict[str, Any]] = {size: {"materials": size} for size in sizes}
     for size in sizes:
-        found[size] |= sizes_of(folder / str(size))
+        data = folder / str(size)
+        found[size] |= {"database": rows.size(data), "log": log_size(data)}
     with ExitStack() as stack:
         stores = [
-            Sized(stack.enter_context(open_store(folder / str(size))), size) for size in sizes
+            Sized(
+                stack.enter_context(open_store(folder / str(size), rows.settings(str(size)))),
+                size,
+                rows.cpu,
+            )
+            for size in sizes
         ]
         for one in stores:
             found[one.materials]["entries"] = one.store.ledger.checkpoint().size
+        before = {size: rows.scanned(str(size)) for size in sizes}
         for number in range(SAMPLES):
             for one in stores:
                 one.question(number)
         for one in stores:
             one.proofs()
             found[one.materials] |= {name: t.summary() for name, t in one.times.items()}
+    for size in sizes:
+        scanned = rows.scanned(str(size))
+        # Rows that one window's questions made the server read from end to end, by table.
+        found[size]["scanned"] = {
+            table: (read - before[size].get(table, 0)) / SAMPLES for table, read in scanned.items()
+        }
     return found
 
 
-def checks(folder: Path, sizes: list[int]) -> dict[int, dict[str, Any]]:
+def checks(folder: Path, sizes: list[int], rows: Sqlite | Postgresql) -> dict[int, dict[str, Any]]:
     """What the operator waits for: every byte and every row, in one process each."""
     found: dict[int, dict[str, Any]] = {size: {"materials": size} for size in sizes}
     for size in sizes:
         data = ("--data", str(folder / str(size)))
-        found[size]["scrub"] = command("scrub", *data, "--restart", "--jobs", "1")
-        found[size]["fsck"] = command("fsck", *data)
-        print(json.dumps(found[size]), file=sys.stderr, flush=True)
+        for what in (("scrub", "--restart", "--jobs", "1"), ("fsck",)):
+            found[size][what[0]] = command(rows, str(size), what[0], *data, *what[1:])
+            print(json.dumps(found[size]), file=sys.stderr, flush=True)
     return found
 
 
 def main() -> None:
-    """Parts may be measured one after the other: `scale.json` gathers them."""
+    """Parts may be measured one after the other: `scale.json` gathers them, by engine."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("what", choices=("questions", "checks"))
     parser.add_argument("sizes", type=int, nargs="+")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
     wanted = parser.parse_args()
     measure = questions if wanted.what == "questions" else checks
-    result = measure(wanted.folder, sorted(wanted.sizes))
+    with engine(wanted.engine, wanted.folder) as rows:
+        result = measure(wanted.folder, sorted(wanted.sizes), rows)
     path = wanted.folder / "scale.json"
-    known = json.loads(path.read_text()) if path.exists() else {"sizes": []}
-    merged = {one["materials"]: one for one in known["sizes"]}
+    known = json.loads(path.read_text()) if path.exists() else {}
+    merged = {one["materials"]: one for one in known.get(wanted.engine, [])}
     for size, more in result.items():
         merged[size] = merged.get(size, {}) | more
     kept = {
+        **known,
         "machine": {"cpus": os.cpu_count(), "sqlite": sqlite3.sqlite_version},
-        "sizes": [merged[size] for size in sorted(merged)],
+        wanted.engine: [merged[size] for size in sorted(merged)],
     }
     path.write_text(json.dumps(kept, indent=1) + "\n")
 

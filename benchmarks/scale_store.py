@@ -1,13 +1,15 @@
 """Stores of ten thousand to a million materials, made in bulk from nothing.
 
 `python -m benchmarks.scale_store FOLDER 10000 100000 1000000` leaves `FOLDER/10000`
-and so on: one store that grew, and a copy of it at each size.
+and so on: one store that grew, and a copy of it at each size. `--engine postgresql`
+puts the rows into a server of its own.
 
 The rows are those of a bulk collection (`write_batch`), the log is the real one.
 Only the small object files are written without waiting for the disk: how a store
 came to its size is not what is measured.
 """
 
+import argparse
 import os
 import shutil
 import sys
@@ -17,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+from benchmarks.scale_engines import ENGINES, Postgresql, Sqlite, engine
 from kernel.identifiers import credit_check_character
 from kernel.principals import Principal, Role
 from materials_api.back_files.collection import row_key
@@ -25,9 +28,10 @@ from materials_api.back_files.rows import Prepared, PreparedFile, write_batch
 from parties import HolderRef
 from runtime.interpreter import settle
 from runtime.places import LOG, OBJECTS
-from runtime.store import DATABASE, Store, create_store, open_store
+from runtime.store import Store, create_store, open_store
 from storage.objects import FilesystemStore, SealedObjects
 
+GROWING = "growing"
 MATTER = "000131014000"  # food business permit
 TYPE = "lease_contract"
 PER_CASE = 2
@@ -109,31 +113,46 @@ def copy(data: Path, target: Path) -> None:
     shutil.copytree(data / OBJECTS, target / OBJECTS, copy_function=os.link)
 
 
-def build(folder: Path, sizes: list[int]) -> None:
+def build(folder: Path, sizes: list[int], rows: Sqlite | Postgresql) -> None:
     """Leave a store of each size in `folder`."""
     settle()
-    data = folder / "growing"
-    create_store(data, "scale.example")
+    data = folder / GROWING
+    if isinstance(rows, Postgresql):
+        rows.create(GROWING)
+    settings = rows.settings(GROWING)
+    create_store(data, "scale.example", settings=settings)
     before = 0
     for size in sizes:
         began = time.perf_counter()
-        with open_store(data) as store:
+        with open_store(data, settings) as store:
             grow(store, before, size)
         took = time.perf_counter() - began
         print(f"{size:,} materials after {took:.0f} s more", file=sys.stderr, flush=True)
+        if isinstance(rows, Postgresql):
+            rows.analyze(GROWING)
         if size == sizes[-1]:
             data.rename(folder / str(size))
+            rows.rename(GROWING, str(size))
         else:
             copy(data, folder / str(size))
+            rows.copy(GROWING, str(size))
         before = size
 
 
-def sizes_of(data: Path) -> dict[str, int]:
-    """Bytes of rows (with the write-ahead log) and of the published log, as files."""
-    rows_ = sum(one.stat().st_size for one in data.glob(f"{DATABASE}*"))
-    log = sum(one.stat().st_size for one in (data / LOG).rglob("*") if one.is_file())
-    return {"database": rows_, "log": log}
+def log_size(data: Path) -> int:
+    """Bytes of the published log."""
+    return sum(one.stat().st_size for one in (data / LOG).rglob("*") if one.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("sizes", type=int, nargs="+")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0])
+    wanted = parser.parse_args()
+    with engine(wanted.engine, wanted.folder) as rows:
+        build(wanted.folder, sorted(wanted.sizes), rows)
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]), sorted(int(one) for one in sys.argv[2:]))
+    main()

@@ -5,9 +5,11 @@ Rows may hold anything: whoever reads one here expects `UNREADABLE`.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
-from sqlalchemy import Column, select
+from sqlalchemy import Column, ColumnElement, exists, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from kernel.errors import CodedError
@@ -29,6 +31,7 @@ UNREADABLE = (
     OverflowError,
 )
 PAGE = 500
+_ENTRIES = ledger_entries.c
 
 _SENTENCES = {
     "row_without_record": ("数据行没有存证记录", "a row has no record in the ledger"),
@@ -38,11 +41,33 @@ _SENTENCES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of the rows of every table, for processes that share a check: part `number` of
+    `parts`. The first also does whatever is to be done once."""
+
+    number: int = 0
+    parts: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.number == 0
+
+    def has(self, key: object) -> bool:
+        """Whether the row with this key is of this part: told by the key alone, so that it
+        is of one part and no other, however the table grows meanwhile."""
+        return self.parts == 1 or crc32(repr(key).encode()) % self.parts == self.number
+
+
+WHOLE = Share()
+
+
 class Findings:
     """The problems that one room finds, in the sentences of that room."""
 
-    def __init__(self, sentences: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, sentences: Mapping[str, tuple[str, str]], share: Share = WHOLE) -> None:
         """`sentences`: by code, Chinese and English, with `{detail}` where there is one."""
+        self.share = share
         self._sentences = {**_SENTENCES, **sentences}
         self.problems: list[Problem] = []
 
@@ -74,14 +99,32 @@ class Findings:
 
     def strays(self, database: Database, kind: IdKind, key: "Column[Any]") -> None:
         """Rows of this kind without any record, and things with records that have no row."""
-        with self.guarded(key.table.name):
-            with database.read() as tx:
-                recorded = entities(tx, kind)
-                rows = set(tx.execute(select(key)).scalars())
-            for one in sorted(rows - recorded, key=str):
+        if not self.share.first:
+            return
+        recorded = exists().where(_ENTRIES.entity == key, _ENTRIES.public.is_(False))
+        with self.guarded(key.table.name), database.read() as tx:
+            for one in tx.execute(select(key).where(~recorded).order_by(key)).scalars():
                 self.add("row_without_record", str(one))
-            for one in sorted(recorded - rows):
-                self.add("record_without_row", one)
+            self.lost_things(tx, kind, key)
+
+    def lost_things(self, tx: ReadTx, kind: IdKind, key: "Column[Any]") -> None:
+        """Things of this kind with records of their own, erased ones included, and no row."""
+        query = (
+            select(_ENTRIES.entity)
+            .where(is_of(_ENTRIES.entity, kind), _ENTRIES.public.is_(False))
+            .where(~exists().where(key == _ENTRIES.entity))
+        )
+        for one in tx.execute(query.distinct().order_by(_ENTRIES.entity)).scalars():
+            self.add("record_without_row", str(one))
+
+    def lost_entries(self, database: Database, kind: str, key: "Column[Any]", prefix: str) -> None:
+        """Entries of this kind that no row names by `key`; said of `prefix` and their id."""
+        query = select(_ENTRIES.entry_id).where(
+            _ENTRIES.kind == kind, ~exists().where(key == _ENTRIES.entry_id)
+        )
+        with self.guarded(key.table.name), database.read() as tx:
+            for one in tx.execute(query.order_by(_ENTRIES.entry_id)).scalars():
+                self.add("record_without_row", f"{prefix}{one}")
 
     def each(
         self,
@@ -90,11 +133,11 @@ class Findings:
         check: Callable[[ReadTx, Row], None],
         tell: Callable[[int], None] = lambda _done: None,
     ) -> None:
-        """Check every row of the table, found by its unique column `key`; what no check
-        can read is named. `tell(n)` is called after `n` more rows.
+        """Check every row of the table that is of this share, found by its unique column
+        `key`; what no check can read is named. `tell(n)` is called after `n` more rows.
         """
         with self.guarded(key.table.name):
-            for page in pages(database, key):
+            for page in pages(database, key, self.share):
                 with database.read() as tx:
                     for row in self._rows(tx, key, page):
                         with self.guarded(f"{key.table.name}/{row[key.name]}", "row_unreadable"):
@@ -113,47 +156,43 @@ class Findings:
             return found
 
 
-def pages(database: Database, key: "Column[Any]", size: int = PAGE) -> Iterator[list[Any]]:
-    """All values of a unique column in order, a page at a time.
+def pages(database: Database, key: "Column[Any]", share: Share = WHOLE) -> Iterator[list[Any]]:
+    """All values of a unique column in order, or those of a share, about `PAGE` at a time.
 
     Each page is a snapshot of its own: a long one would hold up the write-ahead
     log of a store that is being served.
     """
     after: Any = None
+    size = PAGE * share.parts
     while True:
         query = select(key).order_by(key).limit(size)
         if after is not None:
             query = query.where(key > after)
         with database.read() as tx:
             found = list(tx.execute(query).scalars())
-        if found:
-            yield found
+        if page := [one for one in found if share.has(one)]:
+            yield page
         if len(found) < size:
             return
         after = found[-1]
 
 
-def entities(tx: ReadTx, kind: IdKind) -> set[str]:
-    """The ids of this kind that have records of their own, erased ones included."""
-    columns = ledger_entries.c
-    query = select(columns.entity).where(
-        columns.entity.startswith(f"{kind.value}_", autoescape=True), columns.public.is_(False)
-    )
-    return set(tx.execute(query.distinct()).scalars())
+def is_of(column: "Column[Any]", kind: IdKind) -> ColumnElement[bool]:
+    """Whether it holds an id of this kind: as a range, which an index answers."""
+    prefix = f"{kind.value}_"
+    return (column >= prefix) & (column < prefix[:-1] + chr(ord("_") + 1))
 
 
 def entries_of(tx: ReadTx, *kinds: str) -> set[str]:
     """The ids of all entries of these kinds."""
-    columns = ledger_entries.c
-    return set(tx.execute(select(columns.entry_id).where(columns.kind.in_(kinds))).scalars())
+    return set(tx.execute(select(_ENTRIES.entry_id).where(_ENTRIES.kind.in_(kinds))).scalars())
 
 
 def places(tx: ReadTx, entry_ids: Sequence[str]) -> dict[str, int]:
     """The position of each entry in the journal: their order, where times are equal."""
-    columns = ledger_entries.c
     found: dict[str, int] = {}
     for start in range(0, len(entry_ids), PAGE):
         some = entry_ids[start : start + PAGE]
-        rows = tx.all(select(columns.entry_id, columns.position).where(columns.entry_id.in_(some)))
-        found |= {row["entry_id"]: row["position"] for row in rows}
+        query = select(_ENTRIES.entry_id, _ENTRIES.position).where(_ENTRIES.entry_id.in_(some))
+        found |= {row["entry_id"]: row["position"] for row in tx.all(query)}
     return found

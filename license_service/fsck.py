@@ -13,7 +13,7 @@ from kernel.clock import parse_time
 from kernel.errors import CodedError
 from kernel.ids import IdKind
 from ledger.errors import EntryUnknown
-from ledger.fsck_reading import Findings, entries_of
+from ledger.fsck_reading import WHOLE, Findings, Share
 from ledger.journal import RESERVED
 from ledger.problems import Problem, Progress, quiet
 from ledger.records import Records, Row
@@ -48,12 +48,14 @@ _SEQUENCES = Prepared(
 )
 
 
-def fsck(database: Database, records: Records, progress: Progress = quiet) -> list[Problem]:
+def fsck(
+    database: Database, records: Records, progress: Progress = quiet, share: Share = WHOLE
+) -> list[Problem]:
     """Every problem of this room; an empty list means clean.
 
     `progress("licenses", done, total)` is called as it goes.
     """
-    check = _Check(database, records)
+    check = _Check(database, records, share)
     done = 0
 
     def tell(more: int) -> None:
@@ -63,15 +65,16 @@ def fsck(database: Database, records: Records, progress: Progress = quiet) -> li
 
     check.found.strays(database, IdKind.LICENSE, licenses.c.license_id)
     check.found.each(database, licenses.c.license_id, check.license, tell)
-    check.lost_events()
-    check.lost_answers()
+    if share.first:
+        check.lost_events()
+        check.lost_answers()
     check.found.each(database, license_snapshots.c.entry_id, check.answer, tell)
     return check.found.problems
 
 
 class _Check:
-    def __init__(self, database: Database, records: Records) -> None:
-        self.found = Findings(_SENTENCES)
+    def __init__(self, database: Database, records: Records, share: Share) -> None:
+        self.found = Findings(_SENTENCES, share)
         self._database = database
         self._records = records
 
@@ -138,10 +141,7 @@ class _Check:
 
     def lost_answers(self) -> None:
         """Records of answers whose row is gone."""
-        with self.found.guarded("license_snapshots"), self._database.read() as tx:
-            rows = set(tx.execute(select(license_snapshots.c.entry_id)).scalars())
-            for entry_id in sorted(entries_of(tx, ANSWERED) - rows):
-                self.found.add("record_without_row", entry_id)
+        self.found.lost_entries(self._database, ANSWERED, license_snapshots.c.entry_id, "")
 
 
 def _asked_about(body: Mapping[str, JsonValue]) -> set[JsonValue]:

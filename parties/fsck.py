@@ -18,7 +18,7 @@ from kernel.identifiers import HolderId, HolderType, parse_credit_code
 from kernel.ids import IdKind, is_id
 from kernel.principals import Capacity, Role
 from ledger.errors import EntryUnknown, RecordErased
-from ledger.fsck_reading import Findings
+from ledger.fsck_reading import WHOLE, Findings, Share
 from ledger.problems import Problem, Progress, quiet
 from ledger.records import OpenedRecord, Records, Row
 from ledger.tables import ledger_entries
@@ -54,13 +54,17 @@ _SENTENCES = {
 
 
 def fsck(
-    database: Database, vault: KeyVault, records: Records, progress: Progress = quiet
+    database: Database,
+    vault: KeyVault,
+    records: Records,
+    progress: Progress = quiet,
+    share: Share = WHOLE,
 ) -> list[Problem]:
     """Every problem of this room; an empty list means clean.
 
     `progress("parties", done, total)` is called as it goes.
     """
-    check = _Check(vault, records)
+    check = _Check(vault, records, share)
     done = 0
 
     def tell(more: int) -> None:
@@ -79,8 +83,8 @@ def fsck(
 class _Check:
     """Compares one row with what its records say, or with itself."""
 
-    def __init__(self, vault: KeyVault, records: Records) -> None:
-        self.found = Findings(_SENTENCES)
+    def __init__(self, vault: KeyVault, records: Records, share: Share) -> None:
+        self.found = Findings(_SENTENCES, share)
         self._vault = vault
         self._records = records
 

@@ -165,11 +165,23 @@ def verify(
 
 
 @app.command
-def fsck(*, data: Data, json: Json = False) -> int:
+def fsck(
+    *,
+    data: Data,
+    jobs: Annotated[
+        int,
+        Parameter(
+            name="--jobs",
+            validator=validators.Number(gte=1),
+            help="进程数 / Processes that share the rows.",
+        ),
+    ] = 1,
+    json: Json = False,
+) -> int:
     """全面检查 / Check everything. Exit 0 clean, 1 with every problem named."""
     from runtime.commands.fsck import check_store
 
-    return check_store(data, as_json=json)
+    return check_store(data, as_json=json, jobs=jobs)
 
 
 @app.command

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, exists, func, select
 
 from kernel.ids import IdKind, is_id
 from kernel.principals import Role
-from ledger.fsck_reading import PAGE, Findings, pages
+from ledger.fsck_reading import PAGE, WHOLE, Findings, Share, pages
 from ledger.records import Row
 from ledger.tables import ledger_entries
 from license_service.facts import DRAFTED, ISSUED, KIND_OF
 from license_service.lifecycle import SUPERSEDING
+from materials_api.back_files.rows import ORIGIN
 from materials_api.cases.lifecycle import CaseEvent
 from materials_api.materials.lifecycle import MaterialEvent
 from materials_api.tables import (
@@ -135,8 +136,8 @@ class _Actor:
 class AuditCheck:
     """`row` and `entries` look at both sides of what was written together."""
 
-    def __init__(self, database: Database) -> None:
-        self.found = Findings(SENTENCES)
+    def __init__(self, database: Database, share: Share = WHOLE) -> None:
+        self.found = Findings(SENTENCES, share)
         self._database = database
         self._credentials: dict[str, Row | None] = {}
         self._actors: dict[str, _Actor] = defaultdict(_Actor)
@@ -162,15 +163,20 @@ class AuditCheck:
     def entries(self) -> None:
         """Every record that is written together with an audit row must still have it."""
         columns = ledger_entries.c
-        imported = select(imported_rows.c.material_id)
-        self._imports()
-        for page in pages(self._database, columns.position):
+        imported = exists().where(
+            materials.c.material_id == columns.entity,
+            cases.c.case_id == materials.c.case_id,
+            cases.c.origin == ORIGIN,
+        )
+        if self.found.share.first:
+            self._imports()
+        for page in pages(self._database, columns.position, self.found.share):
             with self._database.read() as tx:
                 rows = tx.all(
                     select(columns.entity, columns.kind, columns.at).where(
                         columns.position.in_(page),
                         columns.kind.in_(_ACTIONS),
-                        (columns.kind != "material.registered") | columns.entity.not_in(imported),
+                        (columns.kind != "material.registered") | ~imported,
                     )
                 )
                 noted = self._noted(tx, {str(row["entity"]) for row in rows})

@@ -298,10 +298,9 @@ def _insert(
     entries = room.ledger.journal.record_many(tx, at, batch.records)
     entry_of: Mapping[str, str] = {entry.entity: entry.entry_id for entry in entries}
     retained = {row["material_id"]: row["retain_until"] for row in batch.materials}
-    retain = {object_key: retained[owner] for object_key, owner in batch.owners}
-    registry.add_many(tx, at, room.vault, batch.stored, retain)
-    for object_key, owner in batch.owners:
-        registry.claim(tx, object_key, owner)
+    owners = dict(batch.owners)
+    retain = {object_key: retained[owner] for object_key, owner in owners.items()}
+    registry.add_many(tx, at, room.vault, batch.stored, owners, retain)
     for row in batch.cases:
         row["entry_id"] = entry_of[row["case_id"]]
         for sequence, (event, state) in enumerate(

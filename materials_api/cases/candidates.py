@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import select, union
 
 from kernel.principals import Capacity
 from license_service.answers import Found, NameDiffers, SourceOutage
@@ -223,27 +223,30 @@ def _materials(
     if not types:
         return ()
     ours = sorted({facts.applicant, *facts.people})
-    where: list[ColumnElement[bool]] = [
-        materials.c.material_id.in_(
-            select(material_parties.c.material_id).where(material_parties.c.party_id.in_(ours))
-        ),
-        materials.c.case_id.in_(select(cases.c.case_id).where(cases.c.applicant.in_(ours))),
+    other = materials.alias()
+    # A union and not an "or": PostgreSQL finds each part by its index, and would go
+    # through all materials of the city for the other.
+    ids = [
+        select(material_parties.c.material_id).where(material_parties.c.party_id.in_(ours)),
+        select(other.c.material_id)
+        .join(cases, cases.c.case_id == other.c.case_id)
+        .where(cases.c.applicant.in_(ours)),
     ]
     if case.project is not None:
-        where.append(materials.c.project == case.project)
+        ids.append(select(other.c.material_id).where(other.c.project == case.project))
     rows = tx.all(
         select(materials, cases.c.applicant.label("source_applicant"))
         .join(cases, cases.c.case_id == materials.c.case_id)
-        .where(or_(*where), materials.c.case_id != case.case_id)
+        .where(materials.c.material_id.in_(union(*ids)), materials.c.case_id != case.case_id)
         .where(materials.c.type.in_(sorted(types)))
         .order_by(materials.c.registered_at.desc(), materials.c.material_id)
         .limit(MOST)
     )
-    ids = [row["material_id"] for row in rows]
+    found = [row["material_id"] for row in rows]
     owners: dict[str, set[str]] = {}
     for party in tx.all(
         select(material_parties.c.material_id, material_parties.c.party_id).where(
-            material_parties.c.material_id.in_(ids)
+            material_parties.c.material_id.in_(found)
         )
     ):
         owners.setdefault(party["material_id"], set()).add(party["party_id"])

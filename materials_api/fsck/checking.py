@@ -5,7 +5,8 @@ agree with it; every file is read, decrypted and hashed again. It changes nothin
 and may run beside a server: what is made meanwhile may be missed, never reported.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Column, bindparam, func, select
@@ -15,13 +16,13 @@ from kernel.clock import parse_time
 from kernel.errors import CodedError
 from kernel.ids import IdKind
 from ledger.errors import EntryUnknown, RecordErased
-from ledger.fsck_reading import UNREADABLE, Findings
+from ledger.fsck_reading import UNREADABLE, WHOLE, Findings, Share
 from ledger.problems import Problem, Progress, quiet
 from ledger.records import OpenedRecord, Row
 from ledger.tables import ledger_entries
 from materials_api.fsck.cases import CaseCheck
 from materials_api.fsck.grants import GrantCheck
-from materials_api.fsck.objects import Content, ObjectCheck, content_of
+from materials_api.fsck.objects import ContentsAway, ObjectCheck, content_of
 from materials_api.fsck.retention import retention_of
 from materials_api.fsck.sentences import SENTENCES
 from materials_api.fsck.things import ThingCheck
@@ -68,62 +69,71 @@ _FILES = Prepared(
 
 
 def fsck(
-    room: MaterialsRoom, progress: Progress = quiet, *, contents: bool = True
+    room: MaterialsRoom,
+    progress: Progress = quiet,
+    *,
+    contents: bool = True,
+    share: Share = WHOLE,
 ) -> list[Problem]:
     """Every problem of this room; an empty list means clean.
 
     Without `contents` the stored bytes are not read: rows and records alone.
     `progress("materials" | "objects", done, total)` is called as it goes.
     """
-    found = Findings(SENTENCES)
-    database = room.database
-    total = 0
-    with found.guarded("materials"), database.read() as tx:
+    found = Findings(SENTENCES, share)
+    total = stored = 0
+    with found.guarded("materials"), room.database.read() as tx:
         counted = (materials, cases, grants, tasks, objects, uploads)  # see `tell` below
-        total = sum(int(tx.scalar(select(func.count()).select_from(one))) for one in counted)
-    done = 0
+        rows = {one: int(tx.scalar(select(func.count()).select_from(one))) for one in counted}
+        total, stored = sum(rows.values()), rows[objects]
+    done = hashed = 0
 
     def tell(more: int) -> None:
         nonlocal done
         done += more
         progress("materials", done, max(done, total))
+        content.hash_waiting()
 
-    kept = _MaterialCheck(room, found)
-    case = CaseCheck(room, found)
-    grant = GrantCheck(room, found)
-    thing = ThingCheck(room, found)
-    content = ObjectCheck(room, found)
-    for kind, key in _THINGS:
-        found.strays(database, kind, key)
-    _lost_documents(room, found)
-    found.each(database, materials.c.material_id, kept.material, tell)
-    found.each(database, cases.c.case_id, case.case, tell)
-    UseCheck(room, found).strays()
-    found.each(database, grants.c.grant_id, grant.grant, tell)
-    found.each(database, tickets.c.ticket_id, grant.ticket)
-    grant.lost_tickets()
-    found.each(database, tasks.c.task_id, thing.task, tell)
-    found.each(database, party_events.c.entry_id, thing.party_event)
-    found.each(database, register_facts.c.entry_id, thing.register_fact)
-    thing.lost_facts()
-    thing.catalogues()
-    found.each(database, imported_rows.c.row_key, thing.imported_row)
-    thing.lost_imports()
-    found.each(database, erasures.c.material_id, thing.erasure)
-    thing.lost_erasures()
-    found.each(database, objects.c.object_key, content.object, tell)
-    found.each(database, uploads.c.upload_id, content.upload, tell)
-    if contents:
-        with found.guarded("objects"):
-            content.hash_all([*kept.contents, *content.waiting], progress)
+    def read(more: int) -> None:
+        nonlocal hashed
+        hashed += more
+        progress("objects", hashed, max(hashed, stored))
+
+    content = ObjectCheck(room, found, contents=contents, tell=read)
+    with suppress(ContentsAway):
+        _check(room, found, content, tell)
     return found.problems
 
 
+def _check(
+    room: MaterialsRoom, found: Findings, content: ObjectCheck, tell: Callable[[int], None]
+) -> None:
+    database = room.database
+    kept = _MaterialCheck(room, found, content)
+    case = CaseCheck(room, found)
+    grant = GrantCheck(room, found)
+    thing = ThingCheck(room, found)
+    if found.share.first:
+        _lost(room, found, grant, thing)
+    found.each(database, materials.c.material_id, kept.material, tell)
+    found.each(database, cases.c.case_id, case.case, tell)
+    found.each(database, grants.c.grant_id, grant.grant, tell)
+    found.each(database, tickets.c.ticket_id, grant.ticket)
+    found.each(database, tasks.c.task_id, thing.task, tell)
+    found.each(database, party_events.c.entry_id, thing.party_event)
+    found.each(database, register_facts.c.entry_id, thing.register_fact)
+    found.each(database, imported_rows.c.row_key, thing.imported_row)
+    found.each(database, erasures.c.material_id, thing.erasure)
+    found.each(database, objects.c.object_key, content.object, tell)
+    found.each(database, uploads.c.upload_id, content.upload, tell)
+    content.hash_waiting()  # where a table could not be read to its end
+
+
 class _MaterialCheck:
-    def __init__(self, room: MaterialsRoom, found: Findings) -> None:
+    def __init__(self, room: MaterialsRoom, found: Findings, content: ObjectCheck) -> None:
         self._room = room
         self._found = found
-        self.contents: list[Content] = []  # what is to be hashed afterwards
+        self._content = content
 
     def material(self, tx: ReadTx, row: Row) -> None:
         """One material with its parties and files."""
@@ -175,7 +185,7 @@ class _MaterialCheck:
                 "media_type": file["media_type"],
             }
             wrong |= {f"files.{name}": None for name, value in told.items() if row[name] != value}
-            self.contents.append(content_of(first, position, row["object_key"], file))
+            self._content.expect(content_of(first, position, row["object_key"], file))
         return list(wrong)
 
     def _erased(self, tx: ReadTx, row: Row) -> None:
@@ -227,16 +237,19 @@ def _row(first: OpenedRecord) -> dict[str, object]:
     }
 
 
-def _lost_documents(room: MaterialsRoom, found: Findings) -> None:
-    """Commitments and letters have records of their own; slips and notices share theirs."""
+def _lost(room: MaterialsRoom, found: Findings, grant: GrantCheck, thing: ThingCheck) -> None:
+    """What no row's own check sees: the database is asked for it, a whole table at a time."""
+    for kind, key in _THINGS:
+        found.strays(room.database, kind, key)
     with found.guarded("case_documents"), room.database.read() as tx:
-        columns = ledger_entries.c
-        query = select(columns.entity).where(
-            columns.entity.startswith(f"{IdKind.DOCUMENT.value}_", autoescape=True),
-            columns.entity.not_in(select(case_documents.c.document_id)),
-        )
-        for document_id in tx.execute(query.distinct()).scalars():
-            found.add("record_without_row", str(document_id))
+        # Commitments and letters have records of their own; slips and notices share theirs.
+        found.lost_things(tx, IdKind.DOCUMENT, case_documents.c.document_id)
+    UseCheck(room, found).strays()
+    grant.lost_tickets()
+    thing.lost_facts()
+    thing.catalogues()
+    thing.lost_imports()
+    thing.lost_erasures()
 
 
 def _list(value: JsonValue) -> list[Mapping[str, JsonValue]]:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 from kernel.errors import CodedError
 from kernel.ids import IdKind
 from ledger.errors import EntryUnknown
-from ledger.fsck_reading import Findings, entities
+from ledger.fsck_reading import Findings
 from ledger.records import Row
 from materials_api.fsck.uses import RELEASED, UseCheck
 from materials_api.grants.lifecycle import GrantState
@@ -91,9 +91,7 @@ class GrantCheck:
     def lost_tickets(self) -> None:
         """Downloads whose ticket is gone. A ticket without a record was not used."""
         with self._found.guarded("tickets"), self._database.read() as tx:
-            rows = set(tx.execute(select(tickets.c.ticket_id)).scalars())
-            for one in sorted(entities(tx, IdKind.TICKET) - rows):
-                self._found.add("record_without_row", one)
+            self._found.lost_things(tx, IdKind.TICKET, tickets.c.ticket_id)
 
     def _code(self, row: Row, grant: Grant) -> list[str]:
         """A show code has no record: only of a grant in force and unbound can there be one."""

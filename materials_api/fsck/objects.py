@@ -1,7 +1,7 @@
 """The part of `fsck` for stored content: its rows, its uploads, and every byte of it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ from sqlalchemy import bindparam, select
 from kernel.canonical import JsonValue
 from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
-from ledger.fsck_reading import PAGE, Findings
-from ledger.problems import Problem, Progress
+from ledger.fsck_reading import Findings
+from ledger.problems import Problem
 from ledger.records import OpenedRecord, Row
 from materials_api.back_files.rows import ORIGIN
 from materials_api.fsck.sentences import problem
@@ -82,12 +82,28 @@ def content_of(
     )
 
 
+class ContentsAway(Exception):
+    """The object store does not answer any more. It keeps the notes of stops as well, without
+    which no record is believed: to go on would be to call everything damaged."""
+
+
 class ObjectCheck:
-    def __init__(self, room: MaterialsRoom, found: Findings) -> None:
+    def __init__(
+        self,
+        room: MaterialsRoom,
+        found: Findings,
+        *,
+        contents: bool = True,
+        tell: Callable[[int], None] = lambda _read: None,
+    ) -> None:
+        """Without `contents` the stored bytes are not read. `tell(n)` is called after `n`
+        more were."""
         self._room = room
         self._reading = ContentCheck(room.database, room.objects)
         self._found = found
-        self.waiting: list[Content] = []  # content of uploads, to be hashed
+        self._contents = contents
+        self._tell = tell
+        self._waiting: list[Content] = []
         self._away: StoreAway | None = None
 
     def object(self, tx: ReadTx, row: Row) -> None:
@@ -137,34 +153,44 @@ class ObjectCheck:
                 # None: older than digests are sealed; the sweep takes it.
                 if sha256 is not None and sm3 is not None:
                     content = (object_key, row["size"], sha256, sm3)
-                    self.waiting.append(Content(f"{upload_id} {object_key}", None, *content))
+                    self.expect(Content(f"{upload_id} {object_key}", None, *content))
         self._found.columns("upload_row", upload_id, wrong)
 
-    def hash_all(self, contents: list[Content], progress: Progress) -> None:
-        """Read and hash everything; hashing leaves the interpreter's lock, so threads help.
+    def expect(self, content: Content) -> None:
+        """Have this read by the next `hash_waiting`."""
+        if self._contents:
+            self._waiting.append(content)
 
-        A store whose server goes away meanwhile is one problem, and ends it.
+    def hash_waiting(self) -> None:
+        """Read and hash what is expected; hashing leaves the interpreter's lock, so threads help.
+
+        A store whose server goes away meanwhile is one problem, and raises `ContentsAway`.
         """
-        done = 0
-        with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
-            for start in range(0, len(contents), PAGE):
-                for one in pool.map(self._read, contents[start : start + PAGE]):
-                    if one is not None:
-                        self._found.problems.append(one)
-                    done += 1
-                    progress("objects", done, len(contents))
-                if self._away is not None:
-                    self._found.add("objects_not_read", "objects", self._away.code)
-                    return
+        page, self._waiting = self._waiting, []
+        if not page:
+            return
+        with self._found.guarded("objects"):
+            with self._room.database.read() as tx:
+                # All at once: to begin a transaction costs more than to read the rows.
+                refs = [self._reading.ref(tx, one) for one in page]
+            with ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="fsck") as pool:
+                found = list(pool.map(self._read, page, refs))
+            self._found.problems += [one for one in found if one is not None]
+            if self._away is not None:
+                self._found.add("objects_not_read", "objects", self._away.code)
+                raise ContentsAway()
+        self._tell(len(page))
 
-    def _read(self, content: Content) -> Problem | None:
+    def _read(self, content: Content, ref: ObjectRef | Problem) -> Problem | None:
         if self._away is not None:
             return None
         try:
-            return self._reading.problem(content)
+            if isinstance(ref, Problem) or self._reading.differs(content, ref) is not None:
+                # Erased, used or swept since the rows were read: then it is right by now.
+                return self._reading.problem(content)
         except StoreAway as error:
             self._away = error
-            return None
+        return None
 
     def _contradictions(self, row: Row, file: Row | None, upload: Row | None) -> list[str]:
         sealed_at = None if file is None else file["sealed_at"]
@@ -221,8 +247,10 @@ class ContentCheck:
         self._objects = objects_
 
     def problem(self, content: Content) -> Problem | None:
-        """Content and lock. `StoreAway`: nothing is known."""
-        found = self._differs(content) or self._lock_short(content)
+        """Rows, content and lock as they are now. `StoreAway`: nothing is known."""
+        with self._database.read() as tx:
+            ref = self.ref(tx, content)
+        found = ref if isinstance(ref, Problem) else self.differs(content, ref)
         if found is not None and content.owner is None and not self._still_waits(content):
             return None  # used or swept meanwhile
         return found
@@ -255,10 +283,9 @@ class ContentCheck:
             return problem("object_differs", content.where)
         return None
 
-    def _differs(self, content: Content) -> Problem | None:
-        with self._database.read() as tx:
-            ref = self.ref(tx, content)
-        return ref if isinstance(ref, Problem) else self.compare(content, ref)
+    def differs(self, content: Content, ref: ObjectRef) -> Problem | None:
+        """Content and lock. `StoreAway`: nothing is known."""
+        return self.compare(content, ref) or self._lock_short(content)
 
     def _lock_short(self, content: Content) -> Problem | None:
         store = self._objects.store

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, exists, select
 
 from kernel.canonical import JsonValue
 from kernel.ids import IdKind, is_id
@@ -54,8 +54,8 @@ class UseCheck:
     def strays(self) -> None:
         """Lines whose record is none of a use."""
         columns = ledger_entries.c
-        known = select(columns.entry_id).where(columns.kind.in_(_KINDS))
-        query = select(uses.c.entry_id).where(uses.c.entry_id.not_in(known)).distinct()
+        known = exists().where(columns.entry_id == uses.c.entry_id, columns.kind.in_(_KINDS))
+        query = select(uses.c.entry_id).where(~known).distinct()
         with self._found.guarded("uses"), self._database.read() as tx:
             for entry_id in tx.execute(query).scalars():
                 self._found.add("row_without_record", f"uses/{entry_id}")

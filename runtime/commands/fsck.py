@@ -3,34 +3,24 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from sqlalchemy import select
 
-from archive.fsck import fsck as check_archive
-from kernel.clock import SystemClock
 from kernel.errors import CodedError
-from ledger.anchoring.fsck import check_anchoring
-from ledger.closing import prepared_places
-from ledger.fsck import fsck as check_ledger
-from ledger.fsck_reading import UNREADABLE, Findings
+from ledger.fsck_reading import UNREADABLE, Findings, Share
 from ledger.problems import Problem
 from ledger.problems import Progress as Tell
-from ledger.tables import ledger_heads
-from license_service.fsck import fsck as check_licenses
-from materials_api.fsck.checking import fsck as check_materials
-from materials_api.tables import grants, tickets, uploads
-from parties.fsck import fsck as check_parties
-from runtime.fsck_audit import AuditCheck
-from runtime.fsck_files import check_files
-from runtime.fsck_replies import check_replies
+from runtime.fsck_checks import CHECKS, SENTENCES, check
+from runtime.scrub.pools import local_pool
+from runtime.scrub.units import Checked
 from runtime.store import Store, open_store
-from storage.tables import audit
 
 NAMES = {
+    "checks": "检查 checks",
     "database": "数据库 database",
     "ledger": "日志 log",
     "parties": "主体 parties",
@@ -52,14 +42,14 @@ _NOT_OF_THE_STORE = frozenset(
         "traces_unavailable",
     }
 )
-_SENTENCES = {
+_OPENING = {
     "store_unreadable": ("存储无法打开：{detail}", "the store cannot be opened: {detail}"),
-    "database_damaged": ("数据库文件已损坏：{detail}", "the database file is damaged: {detail}"),
 }
 
 
-def check_store(data: Path, *, as_json: bool) -> int:
-    """Check a store, served or not; 0 when clean, 1 with every problem named.
+def check_store(data: Path, *, as_json: bool, jobs: int = 1) -> int:
+    """Check a store, served or not, in so many processes; 0 when clean, 1 with every
+    problem named.
 
     A store that cannot even be opened is one problem: the reason.
     """
@@ -68,7 +58,7 @@ def check_store(data: Path, *, as_json: bool) -> int:
     try:
         with open_store(data) as store:
             with _bar(console) as bar:
-                problems = run_checks(store, _teller(bar))
+                problems = run_checks(store, _teller(bar), jobs)
             checked = store.ledger.origin
     except (CodedError, *UNREADABLE) as error:
         if isinstance(error, CodedError) and error.code in _NOT_OF_THE_STORE:
@@ -89,30 +79,33 @@ def check_store(data: Path, *, as_json: bool) -> int:
     return 1 if problems else 0
 
 
-def run_checks(store: Store, tell: Tell) -> list[Problem]:
-    """The checks of the database, the files and every room, in the order of their imports.
+def run_checks(store: Store, tell: Tell, jobs: int = 1) -> list[Problem]:
+    """All checks, in this process or in `jobs` others. None keeps the others from running."""
+    if jobs > 1:
+        return _run_apart(store.data, tell, jobs)
+    return [problem for name in CHECKS for problem in check(store, name, tell)]
 
-    One that cannot go on is a problem itself, and does not keep the others from running.
-    """
-    found = Findings(_SENTENCES)
-    checks: Sequence[tuple[str, Callable[[], list[Problem]]]] = (
-        ("database", lambda: _database(store, tell)),
-        ("files", lambda: _files(store)),
-        ("ledger", lambda: check_ledger(store.ledger, tell)),
-        ("anchors", lambda: check_anchoring(store.ledger)),
-        (
-            "parties",
-            lambda: check_parties(store.database, store.vault, store.ledger.records, tell),
-        ),
-        ("licenses", lambda: check_licenses(store.database, store.ledger.records, tell)),
-        ("materials", lambda: check_materials(store.materials, tell)),
-        ("exports", lambda: check_archive(store.archive, tell)),
-        ("audit", lambda: check_audit(store, tell)),
-        ("replies", lambda: check_replies(store.database, store.vault).problems),
-    )
-    for name, check in checks:
-        with found.guarded(name):
-            found.problems += check()
+
+def _run_apart(data: Path, tell: Tell, jobs: int) -> list[Problem]:
+    found = Findings(SENTENCES)
+    units = [
+        Checked(name, Share(number, parts))
+        for name, one in CHECKS.items()
+        for parts in (jobs if one.shared else 1,)
+        for number in range(parts)
+    ]
+    with local_pool(data, None, jobs) as pool:
+        running = [(unit, pool.submit(unit)) for unit in units]
+        for done, (unit, future) in enumerate(running, start=1):
+            try:
+                result = future.result()
+            except BrokenExecutor:
+                found.add("check_unfinished", unit.check, "worker_lost")
+                continue
+            if result.failure is not None:
+                found.add("check_unfinished", unit.check, result.failure)
+            found.problems += result.problems
+            tell("checks", done, len(units))
     return found.problems
 
 
@@ -120,7 +113,7 @@ def not_opened(error: Exception) -> Problem:
     """Why a store cannot be opened at all: what it says of itself, or what broke."""
     if isinstance(error, CodedError):
         return Problem(error.code, "store", error.message_zh(), error.message_en())
-    found = Findings(_SENTENCES)
+    found = Findings(_OPENING)
     found.add("store_unreadable", "store", type(error).__name__)
     return found.problems[0]
 
@@ -137,43 +130,6 @@ def lines(problems: Sequence[Problem], checked: str, shown: int | None) -> list[
     counts = ", ".join(f"{code} {count}" for code, count in kinds.most_common())
     noun = "problem" if len(problems) == 1 else "problems"
     return [*told, f"发现 {len(problems)} 个问题 / {len(problems)} {noun}: {counts}"]
-
-
-def _database(store: Store, tell: Tell) -> list[Problem]:
-    found = Findings(_SENTENCES)
-    for line in store.database.damage():
-        found.add("database_damaged", store.database.name, line)
-    tell("database", 1, 1)
-    return found.problems
-
-
-def _files(store: Store) -> list[Problem]:
-    with store.database.read() as tx:
-        shards = set(tx.execute(select(ledger_heads.c.shard)).scalars())
-    shards |= prepared_places(store.ledger)
-    now = SystemClock().now()
-    logs = store.place.shards
-    return check_files(store.database, store.object_store, logs, shards, now).problems
-
-
-def check_audit(store: Store, tell: Tell) -> list[Problem]:
-    check = AuditCheck(store.database)
-    done = 0
-
-    def told(more: int) -> None:
-        nonlocal done
-        done += more
-        tell("audit", done, done)
-
-    check.found.each(store.database, audit.c.id, check.row, told)
-    check.actors()
-    with check.found.guarded("audit"):
-        check.entries()
-    check.found.each(store.database, uploads.c.upload_id, check.upload)
-    check.found.each(store.database, tickets.c.ticket_id, check.ticket)
-    check.found.each(store.database, grants.c.grant_id, check.code)
-    check.code_tries()
-    return check.found.problems
 
 
 def _teller(bar: Progress) -> Tell:

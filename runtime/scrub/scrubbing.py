@@ -16,7 +16,7 @@ from runtime.scrub.units import (
     MIB,
     Bundles,
     Result,
-    Unit,
+    ScrubUnit,
     count_objects,
     plan_bundles,
     plan_objects,
@@ -108,8 +108,8 @@ class _Run:
         self._progress.seconds = self._before + self._saved - self._began
         self._progress.save(self._store.data)
 
-    def _all(self, units: Iterable[Unit], told: Callable[[], None]) -> None:
-        waiting: deque[tuple[Unit, Future[Result]]] = deque()
+    def _all(self, units: Iterable[ScrubUnit], told: Callable[[], None]) -> None:
+        waiting: deque[tuple[ScrubUnit, Future[Result]]] = deque()
         told()
         for unit in units:
             waiting.append((unit, self._pool.submit(unit)))
@@ -120,7 +120,7 @@ class _Run:
             self._take(*waiting.popleft())
             told()
 
-    def _take(self, unit: Unit, future: Future[Result]) -> None:
+    def _take(self, unit: ScrubUnit, future: Future[Result]) -> None:
         try:
             result = future.result()
         except BrokenExecutor as error:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from sqlalchemy import func, select
 
+from ledger.fsck_reading import Share
 from ledger.problems import Problem
 from ledger.scrub import bundle_count
 from storage.database import Database
@@ -39,7 +40,16 @@ class Objects:
     keys: tuple[str, ...]
 
 
-Unit: TypeAlias = Bundles | Objects
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A check of `fsck`, or a share of its rows."""
+
+    check: str
+    share: Share
+
+
+ScrubUnit: TypeAlias = Bundles | Objects
+Unit: TypeAlias = ScrubUnit | Checked
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,13 @@ from archive.fsck import check_package
 from kernel.errors import CodedError
 from kernel.ids import IdKind, is_id
 from ledger.merkle import TILE_WIDTH
-from ledger.problems import Problem
+from ledger.problems import Problem, quiet
 from ledger.records import Row
 from ledger.scrub import scrub_bundles
 from materials_api.fsck.scrub import ContentScrub, Known
+from runtime.fsck_checks import check
 from runtime.scrub.pace import PacedObjects
-from runtime.scrub.units import Bundles, Objects, Result, Unit
+from runtime.scrub.units import Bundles, Checked, Objects, Result, Unit
 from runtime.store import Store, open_store
 from storage.database import ReadTx
 from storage.errors import ObjectMissing
@@ -44,6 +45,8 @@ def work(job: Job, unit: Unit) -> Result:
     details do not travel between processes."""
     try:
         worker = _worker(job)
+        if isinstance(unit, Checked):
+            return worker.checked(unit)
         return worker.bundles(unit) if isinstance(unit, Bundles) else worker.objects(unit)
     except CodedError as error:
         return Result(failure=error.code)
@@ -68,6 +71,7 @@ class Worker:
     """Does units in an open store. For one thread."""
 
     def __init__(self, store: Store, bytes_per_second: float | None = None) -> None:
+        self._opened = store
         self._database = store.database
         self._ledger = store.ledger
         self._store = store.object_store
@@ -78,6 +82,9 @@ class Worker:
             store.vault,
         )
         self._contents = ContentScrub(store.materials, self._objects)
+
+    def checked(self, unit: Checked) -> Result:
+        return Result(problems=check(self._opened, unit.check, quiet, unit.share))
 
     def bundles(self, unit: Bundles) -> Result:
         problems = scrub_bundles(self._ledger, unit.shard, unit.size, range(unit.first, unit.stop))

@@ -18,7 +18,7 @@ from storage.keyvault import KeyVault, WrappedKey
 from storage.objects.sealed_writer import ObjectRef, StoredObject
 from storage.tables import objects
 
-_NO_RETENTION: Mapping[str, datetime] = MappingProxyType({})
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _REF = Prepared(
     select(
         objects.c.size,
@@ -89,9 +89,10 @@ def add_many(
     at: datetime,
     vault: KeyVault,
     stored: Sequence[StoredObject],
-    retain: Mapping[str, datetime] = _NO_RETENTION,
+    owners: Mapping[str, str] = _NONE,
+    retain: Mapping[str, datetime] = _NONE,
 ) -> None:
-    """`add` for a batch, in one statement. `retain`: as `keep`, by object key."""
+    """`add` for a batch, in one statement. `owners`, by object key; so `retain`, as `keep`."""
     vault.require({item.wrapped_key.epoch for item in stored})
     tx.insert_many(
         objects,
@@ -104,6 +105,7 @@ def add_many(
                 "wrapped_key": item.wrapped_key.blob,
                 "key_epoch": item.wrapped_key.epoch,
                 "created_at": at,
+                "claimed_by": owners.get(item.object_key),
                 "retain_until": retain.get(item.object_key),
             }
             for item in stored

@@ -20,7 +20,7 @@ from kernel.errors import CodedError
 from ledger.fsck import fsck as check_ledger
 from ledger.fsck_reading import Findings
 from ledger.keys import open_key_file
-from ledger.problems import Problem, quiet
+from ledger.problems import Problem
 from materials_api.fsck.checking import fsck as check_materials
 from materials_api.fsck.objects import Content, ObjectCheck
 from materials_api.fsck.sentences import SENTENCES
@@ -90,8 +90,9 @@ class Flipper:
     def _named(self, kind: str, path: Path) -> bool:
         if kind == "object":
             found = Findings(SENTENCES)
-            content = self._contents[path.name]
-            ObjectCheck(self._store.materials, found).hash_all([content], quiet)
+            check = ObjectCheck(self._store.materials, found)
+            check.expect(self._contents[path.name])
+            check.hash_waiting()
             return bool(found.problems)
         if kind == "log":
             return bool(check_ledger(self._store.ledger))
@@ -110,10 +111,10 @@ def _contents(store: Store) -> list[Content]:
     """What `fsck` would hash, as it finds it itself."""
     taken: list[Content] = []
 
-    def take(_: Any, contents: list[Content], _progress: Any) -> None:
-        taken.extend(contents)
+    def take(_: Any, content: Content) -> None:
+        taken.append(content)
 
-    with mock.patch.object(ObjectCheck, "hash_all", take):
+    with mock.patch.object(ObjectCheck, "expect", take):
         check_materials(store.materials)
     return taken
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ledger.fsck_reading import Share
 from ledger.problems import Problem
 from runtime.commands.fsck import SHOWN, check_store, lines
 from runtime.store import DATABASE
@@ -91,3 +92,36 @@ def test_ten_thousand_problems_are_counted_and_the_terminal_gets_the_first() -> 
     assert len(everything) == 10_001
     assert everything[-2] == "last: 缺 / missing [object_missing]"
     assert lines(problems[:1], "-", None)[-1] == "发现 1 个问题 / 1 problem: row_differs 1"
+
+
+def test_processes_that_share_the_rows_find_what_one_finds(
+    data: Path, small: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = small[1]
+    edit(data, "UPDATE materials SET form = 'paper' WHERE material_id <> ?", ids["lease"])
+    edit(data, "UPDATE cases SET variant = 'x'")
+    edit(data, "UPDATE credentials SET version = version + 1")
+    edit(data, "UPDATE audit SET org = 'x' WHERE id % 2 = 0")
+    edit(data, "DELETE FROM audit WHERE id % 5 = 0")
+    edit(data, "DELETE FROM imported_rows")
+    edit(data, "UPDATE uploads SET size = size + 1")
+    found = []
+    for jobs in (1, 3):
+        assert check_store(data, as_json=True, jobs=jobs) == 1
+        problems = json.loads(capsys.readouterr().out)["problems"]
+        found.append(sorted((one["code"], one["where"], one["en"]) for one in problems))
+    assert found[0] == found[1]
+    assert {"audit_row", "audit_missing", "case_row", "import_row", "upload_row"} <= {
+        code for code, _, _ in found[0]
+    }
+
+
+def test_a_share_has_each_row_once() -> None:
+    keys = [
+        *range(500),
+        *(f"mat_{number}" for number in range(500)),
+        *(b"%d" % n for n in range(9)),
+    ]
+    shares = [[key for key in keys if Share(number, 4).has(key)] for number in range(4)]
+    assert sorted(map(repr, sum(shares, []))) == sorted(map(repr, keys))  # noqa: RUF017
+    assert all(len(share) > 150 for share in shares)

@@ -35,7 +35,8 @@ from license_service.sources import LocalSource
 from materials_api.fsck.checking import fsck as check_materials
 from parties import Parties
 from parties.fsck import fsck as check_parties
-from runtime.commands.fsck import check_audit, not_opened, run_checks
+from runtime.commands.fsck import not_opened, run_checks
+from runtime.fsck_checks import check
 from runtime.fsck_replies import check_replies
 from runtime.store import DATABASE, Store, open_store
 from storage.database import Database
@@ -188,7 +189,7 @@ def checks_of(store: Store, table: str) -> Callable[[], list[Problem]]:
     bytes_too = table in ("objects", "uploads", "material_files", "ledger_entries")
     materials = lambda: check_materials(store.materials, contents=bytes_too)  # noqa: E731
     archive = lambda: check_archive(store.archive)  # noqa: E731
-    audit = lambda: check_audit(store, quiet)  # noqa: E731
+    audit = lambda: [*check(store, "audit", quiet), *check(store, "audited", quiet)]  # noqa: E731
     anchoring = lambda: check_anchoring(store.ledger)  # noqa: E731
     replies = lambda: check_replies(store.database, store.vault).problems  # noqa: E731
     several: dict[str, Sequence[Callable[[], list[Problem]]]] = {

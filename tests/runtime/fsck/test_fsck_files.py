@@ -126,7 +126,9 @@ def test_a_flipped_byte_anywhere_in_an_object_is_named(module_office: Any) -> No
 
     def problems() -> list[Problem]:
         found = Findings(SENTENCES)
-        ObjectCheck(store.materials, found).hash_all([content], quiet)
+        check = ObjectCheck(store.materials, found)
+        check.expect(content)
+        check.hash_waiting()
         return found.problems
 
     assert problems() == []
