@@ -46,8 +46,9 @@ format: .venv/dev.stamp ## Put the code into ruff's form
 	@$(BIN)/ruff format .
 
 .PHONY: servers
-servers: ## Get the real servers that tests use into a cache of yours: MinIO (built, some minutes, once), a chain node
+servers: ## Get the real servers that tests use into a cache of yours: MinIO (built, some minutes, once), nginx, a chain node
 	@scripts/servers/minio.sh
+	@scripts/servers/nginx.sh
 	@scripts/servers/evm.sh
 
 DIR ?= .up
