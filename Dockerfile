@@ -3,11 +3,13 @@
 # on a read-only file system. docker-compose.yml says which process does what.
 # Where a registry or the package index cannot be reached, --build-arg names others:
 # PYTHON_IMAGE (a Debian with this Python), PIP_INDEX_URL (a mirror: the same files by the
-# same hashes). Certificates are judged by the CAs of PYTHON_IMAGE.
+# same hashes). Certificates are judged by the CAs of PYTHON_IMAGE. EXTRAS="otel pkcs11" adds
+# the optional parts of these names (pyproject.toml).
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS build
 ARG PIP_INDEX_URL
+ARG EXTRAS=
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_CACHE=1 \
     UV_SYSTEM_CERTS=1
 WORKDIR /src
@@ -17,6 +19,7 @@ RUN python -m venv /uv && /uv/bin/pip install --quiet --no-cache-dir --require-h
 COPY pyproject.toml uv.lock README.md LICENSE ./
 # The lock names the files of the public index. A mirror has them under other addresses.
 RUN /uv/bin/uv export --quiet --locked --no-dev --no-emit-project --output-file locked.txt \
+    $(for one in $EXTRAS; do echo "--extra $one"; done) \
     && /uv/bin/uv venv --quiet --python /usr/local/bin/python /opt/mianjiao \
     && /uv/bin/uv pip install --python /opt/mianjiao/bin/python --require-hashes --no-deps \
     --only-binary :all: ${PIP_INDEX_URL:+--default-index "$PIP_INDEX_URL"} --requirement locked.txt

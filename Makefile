@@ -57,6 +57,10 @@ up: PORT = 8080
 up: .venv/dev.stamp servers ## The services of docker-compose.yml as plain processes on loopback (DIR=, PORT=)
 	@exec $(BIN)/python -m scripts.up --dir '$(DIR)' --port '$(PORT)'
 
+.PHONY: drill
+drill: .venv/dev.stamp ## Run docker-compose.yml in a container engine, replace and kill containers, remove it all (ARGS=--no-build)
+	@$(BIN)/python -m scripts.up.drill $(ARGS)
+
 .PHONY: bench
 bench: .venv/dev.stamp ## Measure the figures of the release, print a table, write JSON
 	@$(BIN)/python -m benchmarks $(ARGS)

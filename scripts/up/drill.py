@@ -1,5 +1,5 @@
 """Runs docker-compose.yml in a container engine, breaks it, and removes it again:
-`python -m scripts.up.drill [--no-build] [--build-arg NAME=VALUE]`.
+`make drill [ARGS="--no-build"]`, `--build-arg NAME=VALUE` as for Docker.
 
 What `make up` cannot show: the images themselves, the engine's names and networks, and
 containers that are replaced. Wants Docker with Compose 2.24 or newer; the project is
@@ -115,7 +115,7 @@ class Drill:
     def look_into_the_image(self) -> None:
         arguments = ["run", "--rm", "--network", "none", "--entrypoint", "python", STORE]
         found = json.loads(self.docker(*arguments, "-c", _LOOK_INSIDE))
-        user = read_compose_user()
+        user = _image_user()
         _expect(found["user"] == user, f"user {user}, not {found['user']}")
         for what in ("writable", "tools", "packages"):
             _expect(not found[what], f"nothing of {what}: {found[what][:5]}")
@@ -176,7 +176,7 @@ class Drill:
         _expect(found["problems"] == [], f"fsck: {found['problems'][:3]}")
 
 
-def read_compose_user() -> int:
+def _image_user() -> int:
     """The user that the image says it has."""
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     return int(next(one for one in lines if one.startswith("USER")).split()[1].partition(":")[0])
@@ -206,7 +206,7 @@ def _project(folder: Path) -> Iterator[Drill]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts.up.drill", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make drill", description=__doc__)
     parser.add_argument("--no-build", action="store_true", help="use the images that are there")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
     told = parser.parse_args()
