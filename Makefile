@@ -46,9 +46,10 @@ format: .venv/dev.stamp ## Put the code into ruff's form
 	@$(BIN)/ruff format .
 
 .PHONY: servers
-servers: ## Get what tests run against into a cache of yours: MinIO (built, some minutes, once), a checker of logs, a chain node
+servers: ## Get what tests run against into a cache of yours: MinIO (built, some minutes, once), a checker of logs, nginx, a chain node
 	@scripts/servers/minio.sh
 	@scripts/servers/tessera.sh
+	@scripts/servers/nginx.sh
 	@scripts/servers/evm.sh
 
 DIR ?= .up
@@ -56,6 +57,10 @@ DIR ?= .up
 up: PORT = 8080
 up: .venv/dev.stamp servers ## The services of docker-compose.yml as plain processes on loopback (DIR=, PORT=)
 	@exec $(BIN)/python -m scripts.up --dir '$(DIR)' --port '$(PORT)'
+
+.PHONY: drill
+drill: .venv/dev.stamp ## Run docker-compose.yml in a container engine, replace and kill containers, remove it all (ARGS=--no-build)
+	@$(BIN)/python -m scripts.up.drill $(ARGS)
 
 .PHONY: bench
 bench: .venv/dev.stamp ## Measure the figures of the release, print a table, write JSON

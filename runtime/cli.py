@@ -7,6 +7,7 @@ framework, database, document libraries) is imported here.
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,6 +28,7 @@ app = App(
     name="mianjiao",
     help="免交：交过的材料，不再要第二次 / Handed in once, not asked for again.",
     version_flags=["--version"],
+    version=lambda: version("mianjiao"),
     help_format="plaintext",
 )
 log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log.")

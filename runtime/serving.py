@@ -10,6 +10,7 @@ from types import FrameType
 import uvicorn
 
 from runtime.app import build_app
+from runtime.errors import AddressInUse
 from runtime.interpreter import settle
 from runtime.logs import configure
 from runtime.protocol import bounded_protocol
@@ -28,7 +29,8 @@ def serve_on(
     rooms: Collection[Room],
     announce: Announce,
 ) -> None:
-    """Open and start the store, serve it until SIGTERM or SIGINT, close it.
+    """Open and start the store, serve it until SIGTERM or SIGINT, close it. `listener` has
+    its address; it listens from when the store is served.
 
     Raises what opening and starting raise, before anything is announced; `SystemExit`
     with status 0 at the end, as the server sends itself the signal that stopped it.
@@ -40,7 +42,6 @@ def serve_on(
     with open_store(data, settings) as store:
         store.start(rooms)
         settle()
-        announce(store.ledger_origin, store.warnings())
         served = uvicorn.Config(
             build_app(store, settings, rooms),
             log_config=None,  # ours is in force
@@ -53,7 +54,20 @@ def serve_on(
             ),
             ws="none",
         )
+        # Not before: a proxy that is refused asks another process at once, while whoever is
+        # let in too early waits for as long as the start takes.
+        _listen(listener)
+        announce(store.ledger_origin, store.warnings())
         uvicorn.Server(served).run(sockets=[listener])
+
+
+def _listen(listener: socket.socket) -> None:
+    """`AddressInUse`: another process took the same address and was faster."""
+    try:
+        listener.listen(1024)
+    except OSError:
+        host, port = listener.getsockname()[:2]
+        raise AddressInUse(address=f"{host}:{port}") from None
 
 
 def _end(_sign: int, _frame: FrameType | None) -> None:

@@ -26,11 +26,13 @@ def serve_store(
     share the port; one is this process itself. With `announce_json` the first line of
     output is `{"url": …}`, for a parent process; otherwise a person is told where to look.
     """
-    try:
-        listener = socket.create_server((host, port), backlog=1024)
-    except OSError:
-        raise AddressInUse(address=f"{host}:{port}") from None
-    with listener:
+    with socket.socket() as listener:
+        # Taken at once, so that a wrong port is told first; whoever serves begins to listen.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError:
+            raise AddressInUse(address=f"{host}:{port}") from None
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listener.getsockname()[1]}"
 

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+_SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
+_RESOLVES = (1, 27, 3)
 
 
 class ProgramMissing(Exception):
@@ -44,16 +47,34 @@ def _open_to_all(path: Path) -> bool:
 
 def minio() -> str:
     """The server that `make servers` built."""
-    found = subprocess.run(  # noqa: S603 - our own script
-        [str(ROOT / "scripts/servers/minio.sh"), "--path"], capture_output=True, text=True
-    )
-    if found.returncode != 0:
+    found = _built("minio")
+    if found is None:
         raise ProgramMissing("缺少 MinIO / MinIO is missing: make servers")
-    return found.stdout.strip()
+    return found
 
 
 def nginx() -> str:
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    """The one that `make servers` built; the system's where it could not."""
+    found = resolving_nginx() or shutil.which("nginx", path=_SYSTEM_PATH)
     if found is None:
         raise ProgramMissing("缺少 nginx / nginx is missing: apt install nginx-light")
     return found
+
+
+def resolving_nginx() -> str | None:
+    """An nginx that follows names (`resolve`, 1.27.3 or newer); None: there is none."""
+    found = _built("nginx")
+    system = shutil.which("nginx", path=_SYSTEM_PATH)
+    if found is None and system is not None:
+        said = subprocess.run([system, "-v"], capture_output=True, text=True).stderr  # noqa: S603
+        told = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", said)
+        if told is not None and tuple(map(int, told.groups())) >= _RESOLVES:
+            found = system
+    return found
+
+
+def _built(server: str) -> str | None:
+    """Where `make servers` put it, by our own script."""
+    script = str(ROOT / f"scripts/servers/{server}.sh")
+    found = subprocess.run([script, "--path"], capture_output=True, text=True)  # noqa: S603
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -4,9 +4,12 @@ import base64
 import csv
 import hashlib
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
 
@@ -270,6 +273,47 @@ def test_fsck_names_a_flipped_byte(played: Played, tmp_path: Path) -> None:
     found = json.loads(mianjiao("fsck", "--data", data, "--json", expect=1).stdout)
     assert found["clean"] is False
     assert any(victim.name in one["where"] or "mat_" in one["where"] for one in found["problems"])
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert mianjiao("--version").stdout.strip() == project["version"]
+
+
+def test_nobody_is_let_in_before_the_store_is_served(data: Path, tmp_path: Path) -> None:
+    """A proxy that finds a container too early passes on to another at once."""
+    config, port = tmp_path / "config.toml", free_port()
+    os.mkfifo(config)  # whoever reads it waits: the start is held up
+    command = ["serve", "--data", str(data), "--port", str(port), "--config", str(config)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "runtime.cli", *command], cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        try:
+            settings = held_up(config)
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port), 10).close()
+            os.close(settings)
+            assert process.stdout is not None
+            process.stdout.readline()
+            assert httpx2.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+        finally:
+            process.terminate()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def held_up(config: Path) -> int:
+    """A descriptor to write to, once somebody reads."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return os.open(config, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_serve_on_a_used_port_is_one_line(data: Path) -> None:
