@@ -46,12 +46,12 @@ def parse_canonical(data: bytes) -> JsonValue:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise NotCanonical("not UTF-8") from error
-    if _nesting(text) > MAX_DEPTH:
-        raise NotCanonical("nested too deep")
     try:
         value: JsonValue = json.loads(text)
     except ValueError as error:
         raise NotCanonical("not JSON") from error
+    except RecursionError as error:
+        raise NotCanonical("nested too deep") from error
     if canonical_bytes(value) != data:
         raise NotCanonical("JSON, but not in canonical form")
     return value
@@ -88,17 +88,3 @@ def _check(value: JsonValue, depth: int) -> None:
             _check(item, depth - 1)
         return
     raise NotCanonical(f"a record holds no {kind.__name__}")
-
-
-def _nesting(text: str) -> int:
-    """An upper bound of the nesting, taken before the parser recurses."""
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    for char in text:
-        if char in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in "]}":
-            depth -= 1
-    return deepest

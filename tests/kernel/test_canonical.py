@@ -18,9 +18,10 @@ from kernel.canonical import (
 
 MAX_INT = 2**53 - 1
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+brackets = st.text('[]{}"\\', max_size=60)  # no nesting, however many
 keys = st.text(st.characters(max_codepoint=127), max_size=8)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-MAX_INT, MAX_INT) | text,
+    st.none() | st.booleans() | st.integers(-MAX_INT, MAX_INT) | text | brackets,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=5),
     max_leaves=20,
 )
@@ -79,6 +80,9 @@ def test_changed_bytes_never_read_as_the_same_record(record, place, junk):
         b"{'a':1}",
         b'{"a":1,}',
         b"[" * 5000 + b"]" * 5000,
+        b"[" * 500_000 + b"]" * 500_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"[" * 200 + b"]" * 200,
         b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
     ],
 )
@@ -113,8 +117,8 @@ def test_depth_and_size_have_limits():
 
 
 def test_brackets_inside_strings_do_not_count_as_depth():
-    record = {"a": "[" * 12, "b": "]" * 12}
-    assert parse_canonical(canonical_bytes(record)) == record
+    for record in ({"a": "[" * 40, "b": "]" * 12}, {"a": ["{" * 10_000, '"[{'] * 3}):
+        assert parse_canonical(canonical_bytes(record)) == record
 
 
 def test_a_record_is_an_object():
