@@ -32,6 +32,14 @@ def test_canonical_bytes_are_those_of_rfc_8785(value):
     assert canonical_bytes(value) == rfc8785.dumps(value)
 
 
+def test_every_character_is_written_as_rfc_8785_writes_it():
+    characters = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+    for start in range(0, len(characters), 0x8000):
+        value = ["".join(characters[start : start + 0x8000])]
+        assert canonical_bytes(value) == rfc8785.dumps(value)
+        assert parse_canonical(canonical_bytes(value)) == value
+
+
 @given(values)
 def test_canonical_bytes_read_back_to_the_same_value(value):
     assert parse_canonical(canonical_bytes(value)) == value
