@@ -4,11 +4,15 @@ Records use ASCII keys, strings, booleans, null, lists, objects and integers
 whose magnitude is below 2^53. On these values compact sorted JSON equals
 RFC 8785, which a property test proves against the `rfc8785` package: ASCII
 keys sort alike by code point and by UTF-16 unit, and there are no floats.
+
+orjson reads and writes; nothing is believed of it but that: values are checked before
+they are written, and what was read is written again and compared (ADR 0025).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
+
+import orjson
 
 JsonValue: TypeAlias = "bool | int | str | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
 Record: TypeAlias = Mapping[str, JsonValue]
@@ -16,9 +20,6 @@ Record: TypeAlias = Mapping[str, JsonValue]
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 _MAX_INT = (1 << 53) - 1
-_encode = json.JSONEncoder(
-    sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False
-).encode
 
 
 class NotCanonical(ValueError):
@@ -29,8 +30,8 @@ def canonical_bytes(value: JsonValue, depth: int = MAX_DEPTH) -> bytes:
     """The canonical bytes of `value`, at most 1 MiB and `depth` levels; else `NotCanonical`."""
     _check(value, depth)
     try:
-        data = _encode(value).encode("utf-8")
-    except UnicodeEncodeError as error:
+        data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
         raise NotCanonical("lone surrogate in a string") from error
     if len(data) > MAX_BYTES:
         raise NotCanonical("record larger than 1 MiB")
@@ -43,15 +44,9 @@ def parse_canonical(data: bytes) -> JsonValue:
     if len(data) > MAX_BYTES:
         raise NotCanonical("record larger than 1 MiB")
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise NotCanonical("not UTF-8") from error
-    if _nesting(text) > MAX_DEPTH:
-        raise NotCanonical("nested too deep")
-    try:
-        value: JsonValue = json.loads(text)
-    except ValueError as error:
-        raise NotCanonical("not JSON") from error
+        value: JsonValue = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise NotCanonical("not JSON in UTF-8, or nested far too deep") from error
     if canonical_bytes(value) != data:
         raise NotCanonical("JSON, but not in canonical form")
     return value
@@ -88,17 +83,3 @@ def _check(value: JsonValue, depth: int) -> None:
             _check(item, depth - 1)
         return
     raise NotCanonical(f"a record holds no {kind.__name__}")
-
-
-def _nesting(text: str) -> int:
-    """An upper bound of the nesting, taken before the parser recurses."""
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    for char in text:
-        if char in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in "]}":
-            depth -= 1
-    return deepest

@@ -6,6 +6,7 @@ ML-DSA-44 timestamped cosignatures.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -79,7 +80,7 @@ def verify_signatures(
 def _verify(checkpoint: Checkpoint, key: VerifierKey, blob: bytes) -> int | None:
     try:
         if key.type is SignatureType.ED25519:
-            Ed25519PublicKey.from_public_bytes(key.public).verify(blob, checkpoint.text.encode())
+            _ed25519(key.public).verify(blob, checkpoint.text.encode())
             return None
         time, signature = int.from_bytes(blob[:8], "big"), blob[8:]
         if time > _MAX_TIME:
@@ -88,13 +89,25 @@ def _verify(checkpoint: Checkpoint, key: VerifierKey, blob: bytes) -> int | None
             if len(signature) != _ED25519_BYTES:
                 raise SignatureInvalid(name=key.name)
             message = ed25519_message(checkpoint, time)
-            Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message)
+            _ed25519(key.public).verify(signature, message)
             return time
         if len(signature) != _MLDSA44_BYTES:
             raise SignatureInvalid(name=key.name)
         message = mldsa44_message(key.name, checkpoint, time)
-        MLDSA44PublicKey.from_public_bytes(key.public).verify(signature, message)
+        _mldsa44(key.public).verify(signature, message)
         return time
     except (InvalidSignature, ValueError) as error:
         # ValueError: bytes that are no point of the curve, or an over-long origin.
         raise SignatureInvalid(name=key.name) from error
+
+
+# Keys of policies are few and the same for every checkpoint; only keys that somebody trusts
+# come here, never those that a checkpoint brings.
+@lru_cache(256)
+def _ed25519(public: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public)
+
+
+@lru_cache(256)
+def _mldsa44(public: bytes) -> MLDSA44PublicKey:
+    return MLDSA44PublicKey.from_public_bytes(public)

@@ -1,6 +1,5 @@
 """Opens sealed records and checks them: against their leaf, and their leaf against the log."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -148,7 +147,7 @@ class Records:
             ) from error
         if not rows:
             raise EntryUnknown()
-        return [open_row(self._vault, row, reparse=False) for row in rows]
+        return [open_row(self._vault, row) for row in rows]
 
     def prove(self, record: OpenedRecord) -> Inclusion:
         """Prove that the record's leaf is in the published log, by its tiles.
@@ -164,13 +163,11 @@ class Records:
         return inclusion
 
 
-def open_row(vault: KeyVault, row: Row, *, reparse: bool = True) -> OpenedRecord:
+def open_row(vault: KeyVault, row: Row) -> OpenedRecord:
     """Open one row of `ledger_entries` and compare every column with the record.
 
     `RecordErased`: its key was destroyed. `RecordCorrupt`: key, seal, canonical
-    form, commitment or a column disagrees. Without `reparse` the canonical form
-    is not proved again: the seal and the commitment hold for exactly the bytes
-    that the journal made canonical, and proving it is half of the cost.
+    form, commitment or a column disagrees.
     """
     entry_id = row["entry_id"]
     if not all(isinstance(row[name], kinds) for name, kinds in _TYPES.items()):
@@ -186,7 +183,7 @@ def open_row(vault: KeyVault, row: Row, *, reparse: bool = True) -> OpenedRecord
         sealed: bytes = row["sealed"]
         opened = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], context)
         canonical = opened[SALT_SIZE:]
-        body: dict[str, JsonValue] = parse_record(canonical) if reparse else json.loads(canonical)
+        body = parse_record(canonical)
     except (InvalidTag, ValueError, KeyMissing, ObjectCorrupt) as error:
         raise RecordCorrupt(entry=entry_id, reason="does not open") from error
     salt = opened[:SALT_SIZE]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
+from typing import cast
 
 from cryptography import x509
 from rfc3161_client import TimeStampResponse, VerifierBuilder, decode_timestamp_response
@@ -57,13 +58,14 @@ def verify_stamp(
 
     `StampMalformed` or `StampInvalid`.
     """
-    response = parse_stamp(token)
+    parsed = parse_stamp(token)
     trusted = load_roots(roots)
     between = [_intermediate(one) for one in certificates[:MAX_CERTIFICATES]]
     if len(certificates) > MAX_CERTIFICATES:
         raise StampMalformed(reason="too many certificates")
     verifier = VerifierBuilder(roots=trusted, intermediates=between, nonce=nonce).build()
     try:
+        response = cast(TimeStampResponse, _ReadOnce(parsed))
         verifier.verify_message(response, message)
         own = [_certificate(one) for one in response.signed_data.certificates]
         until = min(one.not_valid_after_utc for one in [*own, *between, *trusted])
@@ -75,6 +77,18 @@ def verify_stamp(
         serial=info.serial_number,
         until=until,
     )
+
+
+class _ReadOnce:
+    """A response whose signed data is parsed once. The library parses the whole token again
+    at each look at it, and takes four looks: an eighth of what a stamp costs."""
+
+    def __init__(self, response: TimeStampResponse) -> None:
+        self._response = response
+        self.signed_data = response.signed_data
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._response, name)
 
 
 def parse_stamp(token: bytes) -> TimeStampResponse:

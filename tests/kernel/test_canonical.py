@@ -18,9 +18,10 @@ from kernel.canonical import (
 
 MAX_INT = 2**53 - 1
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+brackets = st.text('[]{}"\\', max_size=60)  # no nesting, however many
 keys = st.text(st.characters(max_codepoint=127), max_size=8)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-MAX_INT, MAX_INT) | text,
+    st.none() | st.booleans() | st.integers(-MAX_INT, MAX_INT) | text | brackets,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(keys, inner, max_size=5),
     max_leaves=20,
 )
@@ -29,6 +30,14 @@ values = st.recursive(
 @given(values)
 def test_canonical_bytes_are_those_of_rfc_8785(value):
     assert canonical_bytes(value) == rfc8785.dumps(value)
+
+
+def test_every_character_is_written_as_rfc_8785_writes_it():
+    characters = [chr(point) for point in range(0x110000) if not 0xD800 <= point < 0xE000]
+    for start in range(0, len(characters), 0x8000):
+        value = ["".join(characters[start : start + 0x8000])]
+        assert canonical_bytes(value) == rfc8785.dumps(value)
+        assert parse_canonical(canonical_bytes(value)) == value
 
 
 @given(values)
@@ -79,6 +88,9 @@ def test_changed_bytes_never_read_as_the_same_record(record, place, junk):
         b"{'a':1}",
         b'{"a":1,}',
         b"[" * 5000 + b"]" * 5000,
+        b"[" * 500_000 + b"]" * 500_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"[" * 200 + b"]" * 200,
         b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
     ],
 )
@@ -113,8 +125,8 @@ def test_depth_and_size_have_limits():
 
 
 def test_brackets_inside_strings_do_not_count_as_depth():
-    record = {"a": "[" * 12, "b": "]" * 12}
-    assert parse_canonical(canonical_bytes(record)) == record
+    for record in ({"a": "[" * 40, "b": "]" * 12}, {"a": ["{" * 10_000, '"[{'] * 3}):
+        assert parse_canonical(canonical_bytes(record)) == record
 
 
 def test_a_record_is_an_object():
