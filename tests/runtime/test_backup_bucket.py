@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests.conftest import mianjiao
 from tests.servers.minio import MinioServer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("backup_bucket")]
 
 
 def use(minio: MinioServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,23 +24,25 @@ def clean(data: Path) -> bool:
     return bool(found["problems"] == [])
 
 
-@pytest.fixture
-def lost(minio: MinioServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def lost(minio: MinioServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with `backup` and `keys` of a store that went on after the backup and then
-    lost its rows; the settings still name its bucket."""
-    use(minio, monkeypatch)
-    data = tmp_path / "store"
-    mianjiao("demo", "--data", data)
-    mianjiao("backup", "--data", data, "-o", tmp_path / "backup")
-    mianjiao("token", "--data", data, "--role", "operator")
-    assert mianjiao("backup", "--check", tmp_path / "backup").returncode == 0
-    shutil.move(data / "keys", tmp_path / "keys")
-    shutil.rmtree(data)
-    return tmp_path
+    lost its rows; the settings still name its bucket, where a test does not name another."""
+    folder = tmp_path_factory.mktemp("lost")
+    data = folder / "store"
+    with pytest.MonkeyPatch.context() as settings:
+        use(minio, settings)
+        mianjiao("demo", "--data", data)
+        mianjiao("backup", "--data", data, "-o", folder / "backup")
+        mianjiao("token", "--data", data, "--role", "operator")
+        assert mianjiao("backup", "--check", folder / "backup").returncode == 0
+        shutil.move(data / "keys", folder / "keys")
+        shutil.rmtree(data)
+        yield folder
 
 
-def test_a_bucket_that_outlived_the_rows_is_the_newest_log(lost: Path) -> None:
-    data = lost / "again"
+def test_a_bucket_that_outlived_the_rows_is_the_newest_log(lost: Path, tmp_path: Path) -> None:
+    data = tmp_path / "again"
     done = mianjiao(
         "restore", "--data", data, "--from", lost / "backup", "--keys", lost / "keys", "--json"
     )
@@ -53,10 +56,10 @@ def test_a_bucket_that_outlived_the_rows_is_the_newest_log(lost: Path) -> None:
 
 
 def test_a_bucket_that_is_lost_too_is_made_anew(
-    lost: Path, minio: MinioServer, monkeypatch: pytest.MonkeyPatch
+    lost: Path, tmp_path: Path, minio: MinioServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(minio, monkeypatch)
-    data = lost / "again"
+    data = tmp_path / "again"
     options = ("--data", data, "--from", lost / "backup", "--keys", lost / "keys")
     refused = mianjiao("restore", *options, expect=None)
     assert refused.returncode != 0
@@ -67,15 +70,15 @@ def test_a_bucket_that_is_lost_too_is_made_anew(
 
 
 def test_a_bucket_of_another_store_is_refused(
-    lost: Path, minio: MinioServer, monkeypatch: pytest.MonkeyPatch
+    lost: Path, tmp_path: Path, minio: MinioServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(minio, monkeypatch)
-    mianjiao("init", "--data", lost / "other", "--name", "other.example")
-    data = lost / "again"
+    mianjiao("init", "--data", tmp_path / "other", "--name", "other.example")
+    data = tmp_path / "again"
     refused = mianjiao(
         "restore", "--data", data, "--from", lost / "backup", "--keys", lost / "keys", expect=None
     )
     assert refused.returncode != 0
     assert "not_trusted" in refused.stderr, refused.stderr
     assert not data.exists()
-    assert clean(lost / "other")
+    assert clean(tmp_path / "other")

@@ -22,7 +22,11 @@ from tests.conftest import mianjiao
 from tests.engines import Engine
 from tests.runtime.conftest import furnished
 
-pytestmark = [pytest.mark.postgresql_only, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.postgresql_only,
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("played"),
+]
 
 
 def quiet(_what: str, _done: int, _total: int) -> None: ...
