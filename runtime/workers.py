@@ -2,9 +2,9 @@
 
 The parent opens the store once, to say in its own words what is wrong with it, and
 closes it again. Workers are forked from a process that has loaded the program and done nothing
-else: no store, connection or thread is shared across a fork, what was loaded is in
-memory once, and one that ends is replaced in a fraction of a second. When the first ends before
-any has served, or they keep ending, all stop.
+else: no store, connection or thread is shared across a fork, much of what was loaded is in
+memory once, and one that ends is replaced in a fraction of a second (ADR 0026). When the first
+ends before any has served, or they keep ending, all stop.
 """
 
 import logging

@@ -1,5 +1,6 @@
 """One of several processes of `mianjiao serve`, forked for `runtime.workers`."""
 
+import gc
 import os
 import signal
 import socket
@@ -27,6 +28,8 @@ def work(
     it does. Ends the process with 1 when the store does not open or start."""
     from runtime.serving import serve_on
 
+    # The collector passes over what was loaded before the fork: to mark it would be to copy it.
+    gc.freeze()
     # Ctrl-C reaches the parent alone, which then stops all in order.
     os.setsid()
     threading.Thread(target=_end_with_parents, name="parent", daemon=True).start()
