@@ -120,7 +120,5 @@ CHECKS: Mapping[str, Check] = {
     "exports": Check(lambda store, tell, _: check_archive(store.archive, tell)),
     "audit": Check(_audit),
     "audited": Check(_audited, shared=True),
-    "replies": Check(
-        lambda store, _tell, _share: check_replies(store.database, store.vault).problems
-    ),
+    "replies": Check(_replies),
 }

@@ -7,14 +7,12 @@ import socket
 import sys
 import threading
 from collections.abc import Collection
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import parent_process
 from pathlib import Path
 
 from kernel.errors import CodedError
 from runtime.rooms import Room
-
-_LOOK = 1.0  # seconds
 
 
 def work(
@@ -32,7 +30,7 @@ def work(
     gc.freeze()
     # Ctrl-C reaches the parent alone, which then stops all in order.
     os.setsid()
-    threading.Thread(target=_end_with_parents, name="parent", daemon=True).start()
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     try:
         with listener:
             serve_on(listener, data, config, rooms, lambda _origin, _: ready.send_bytes(b"."))
@@ -41,12 +39,11 @@ def work(
         sys.exit(1)
 
 
-def _end_with_parents() -> None:
-    """When the parent is gone, however it ended; or the process that forked us, by which it
-    knows how we ended: it would have replaced us."""
-    parent, forked_by = parent_process(), os.getppid()
+def _end_with_parent() -> None:
+    """When the parent is gone, however it ended; or has given us up, as it must if the process
+    that forked us is gone, by which it would know how we end."""
+    parent = parent_process()
     if parent is None:
         return  # started by nobody
-    while os.getppid() == forked_by and not wait([parent.sentinel], _LOOK):
-        pass
+    parent.join()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -173,6 +173,19 @@ def test_workers_end_with_their_parent_however_it_ends(processes: Processes) -> 
     until(lambda: not any(map(alive, workers)), "workers outlive their parent")
 
 
+def test_workers_end_with_the_process_that_forked_them_and_are_replaced(
+    processes: Processes,
+) -> None:
+    url, parent = processes.start("serve", "--workers", "2")
+    first = workers_of(parent)
+    os.kill(forker_of(parent), signal.SIGKILL)
+    until(lambda: not any(map(alive, first)), "workers outlive what forked them")
+    until(lambda: sum(len(children(one)) for one in children(parent)) == 2, "not replaced")
+    assert opened(processes.caller(url))
+    processes.stop()
+    assert processes.problems() == []
+
+
 def test_workers_that_do_not_stay_stop_the_service(processes: Processes) -> None:
     """What only a start finds, every worker finds: the published log was cut."""
     url, _ = processes.start("serve")
