@@ -8,8 +8,9 @@ next swap. No row changed means: somebody else is writing, stop.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import Integer, bindparam, func, insert, or_, select, update
 
 from ledger.checkpoints import SignedCheckpoint
 from ledger.errors import LogDiverged, LogExists, LogMissing, SequencerLost
@@ -17,6 +18,60 @@ from ledger.leaves import OPENED, PUBLIC_ENTITY
 from ledger.merkle import EMPTY_ROOT
 from ledger.tables import ledger_entries, ledger_heads
 from storage.database import ReadTx, WriteTx
+from storage.database.prepared import Prepared
+
+_HEAD = ledger_heads.c
+_ENTRY = ledger_entries.c
+_BY_SHARD = Prepared(select(ledger_heads).where(_HEAD.shard == bindparam("shard")))
+_OPENING = Prepared(
+    select(_ENTRY.leaf)
+    # Public leaves of the log itself are few: found by their entity, not among all.
+    .where(_ENTRY.entity == PUBLIC_ENTITY, _ENTRY.kind == OPENED, _ENTRY.public.is_(True))
+    .where(or_(_ENTRY.shard == bindparam("shard"), _ENTRY.shard.is_(None)))
+    .order_by(_ENTRY.position)
+    .limit(1)
+)
+# By order, SQLite takes the index of those that wait and not the one of all.
+_WAITING = select(_ENTRY.position).where(_ENTRY.leaf_index.is_(None)).order_by(_ENTRY.position)
+_FIRST_WAITING = Prepared(_WAITING.limit(1))
+_SOME_WAITING = _WAITING.limit(bindparam("limit", type_=Integer))
+_SOME = _SOME_WAITING.subquery().c.position
+_EDGES = Prepared(
+    select(
+        func.min(_SOME).label("first"),
+        func.max(_SOME).label("last"),
+        func.count(_SOME).label("number"),
+    )
+)
+# One statement for a run of neighbours: index = position + offset.
+_STAGE_RUN = Prepared(
+    update(ledger_entries)
+    .where(_ENTRY.position.between(bindparam("first"), bindparam("last")))
+    .where(_ENTRY.leaf_index.is_(None))
+    .values(
+        shard=bindparam("to_shard"),
+        leaf_index=_ENTRY.position + bindparam("offset", type_=Integer),
+    )
+)
+_STAGED = Prepared(
+    select(_ENTRY.leaf_index, _ENTRY.leaf)
+    .where(_ENTRY.shard == bindparam("shard"))
+    .where(_ENTRY.leaf_index >= bindparam("size"), _ENTRY.leaf_index < bindparam("staged_size"))
+    .order_by(_ENTRY.leaf_index)
+)
+
+
+_KNOWN = ("shard", "epoch", "staged_size", "size", "root")
+
+
+@cache
+def _swapping(*names: str) -> Prepared:
+    """Gives these columns new values where the head stands as it is known to stand."""
+    return Prepared(
+        update(ledger_heads)
+        .where(*(_HEAD[name] == bindparam(f"known_{name}") for name in _KNOWN))
+        .values({name: bindparam(name) for name in names})
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +108,7 @@ def create(tx: WriteTx, at: datetime, shard: str, origin: str) -> None:
 
 
 def find(tx: ReadTx, shard: str) -> Head | None:
-    row = tx.one(select(ledger_heads).where(ledger_heads.c.shard == shard))
+    row = _BY_SHARD.one(tx, {"shard": shard})
     if row is None:
         return None
     return Head(
@@ -78,16 +133,8 @@ def load(tx: ReadTx, shard: str) -> Head:
 
 def opening_leaf(tx: ReadTx, shard: str) -> bytes | None:
     """The entry that stands, or will stand, first in the shard."""
-    columns = ledger_entries.c
-    leaf: bytes | None = tx.scalar(
-        select(columns.leaf)
-        # Public leaves of the log itself are few: found by their entity, not among all.
-        .where(columns.entity == PUBLIC_ENTITY, columns.kind == OPENED, columns.public.is_(True))
-        .where(or_(columns.shard == shard, columns.shard.is_(None)))
-        .order_by(columns.position)
-        .limit(1)
-    )
-    return leaf
+    row = _OPENING.one(tx, {"shard": shard})
+    return None if row is None else row["leaf"]
 
 
 def newest_shard(tx: ReadTx) -> str | None:
@@ -158,16 +205,7 @@ def take_over(tx: WriteTx, at: datetime, head: Head) -> Head:
 
 def pending(tx: ReadTx) -> bool:
     """Whether some entry has no index yet."""
-    return (
-        tx.scalar(
-            select(ledger_entries.c.position)
-            .where(ledger_entries.c.leaf_index.is_(None))
-            # By order, SQLite takes the index of those that wait and not the one of all.
-            .order_by(ledger_entries.c.position)
-            .limit(1)
-        )
-        is not None
-    )
+    return _FIRST_WAITING.one(tx, {}) is not None
 
 
 def stage(tx: WriteTx, at: datetime, head: Head, limit: int) -> Head:
@@ -185,15 +223,10 @@ def stage(tx: WriteTx, at: datetime, head: Head, limit: int) -> Head:
     # First the swap: who is superseded must lose there, not over an index that is taken.
     _swap(tx, head, "stage", staged_size=staged.staged_size, updated_at=at)
     for first, last in runs:
-        # One statement for a run of neighbours: index = position - offset.
         count = last - first + 1
-        columns = ledger_entries.c
-        result = tx.execute(
-            update(ledger_entries)
-            .where(columns.position.between(first, last), columns.leaf_index.is_(None))
-            .values(shard=head.shard, leaf_index=columns.position + (index - first))
-        )
-        if result.rowcount != count:
+        offset = index - first
+        run = {"first": first, "last": last, "to_shard": head.shard, "offset": offset}
+        if _STAGE_RUN.run(tx, run) != count:
             raise SequencerLost(step="stage")
         index += count
     return staged
@@ -201,17 +234,13 @@ def stage(tx: WriteTx, at: datetime, head: Head, limit: int) -> Head:
 
 def staged_leaves(tx: ReadTx, head: Head) -> list[bytes]:
     """The leaves of the indexes from `size` to `staged_size`, which must be without gaps."""
-    columns = ledger_entries.c
-    rows = tx.connection.execute(
-        select(columns.leaf_index, columns.leaf)
-        .where(columns.shard == head.shard)
-        .where(columns.leaf_index >= head.size, columns.leaf_index < head.staged_size)
-        .order_by(columns.leaf_index)
-    ).all()
-    indexes, leaves = zip(*rows, strict=True) if rows else ((), ())
-    if indexes != tuple(range(head.size, head.staged_size)):
+    rows = _STAGED.all(
+        tx, {"shard": head.shard, "size": head.size, "staged_size": head.staged_size}
+    )
+    indexes = [row["leaf_index"] for row in rows]
+    if indexes != list(range(head.size, head.staged_size)):
         raise LogDiverged(reason="staged entries have gaps")
-    return list(leaves)
+    return [row["leaf"] for row in rows]
 
 
 def commit(tx: WriteTx, at: datetime, head: Head, signed: SignedCheckpoint) -> Head:
@@ -235,41 +264,20 @@ def commit(tx: WriteTx, at: datetime, head: Head, signed: SignedCheckpoint) -> H
 
 
 def _swap(tx: WriteTx, expected: Head, step: str, **values: object) -> None:
-    columns = ledger_heads.c
-    unchanged: list[ColumnElement[bool]] = [
-        columns.shard == expected.shard,
-        columns.epoch == expected.epoch,
-        columns.staged_size == expected.staged_size,
-        columns.size == expected.size,
-        columns.root == expected.root,
-    ]
-    if tx.execute(update(ledger_heads).where(*unchanged).values(**values)).rowcount != 1:
+    known = {f"known_{name}": getattr(expected, name) for name in _KNOWN}
+    if _swapping(*values).run(tx, {**known, **values}) != 1:
         raise SequencerLost(step=step)
 
 
 def _waiting_runs(tx: ReadTx, limit: int) -> list[tuple[int, int]]:
     """Positions of at most `limit` waiting entries, as runs of neighbours."""
-    position = ledger_entries.c.position
-    waiting = (
-        select(position)
-        .where(ledger_entries.c.leaf_index.is_(None))
-        .order_by(position)
-        .limit(limit)
-    )
-    some = waiting.subquery().c.position
-    edges = tx.one(
-        select(
-            func.min(some).label("first"),
-            func.max(some).label("last"),
-            func.count(some).label("number"),
-        )
-    )
+    edges = _EDGES.one(tx, {"limit": limit})
     if edges is None or edges["number"] == 0:
         return []
     first, last = edges["first"], edges["last"]
     if last - first + 1 == edges["number"]:  # as nearly always: no need to fetch each
         return [(first, last)]
-    return _runs(list(tx.execute(waiting).scalars()))
+    return _runs(list(tx.execute(_SOME_WAITING, {"limit": limit}).scalars()))
 
 
 def _runs(positions: Sequence[int]) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 
 from ledger.errors import HistoryCut
 from ledger.heads import Head
@@ -51,6 +51,22 @@ STOPPING = frozenset(
 )
 _NOTE = b"mianjiao stop\n"
 _COLUMNS = ledger_entries.c
+_EARLIER = ledger_entries.alias().c
+_STAGED = (
+    select(
+        _COLUMNS.entity,
+        # The entity's stops up to this one.
+        select(func.count())
+        .where(_EARLIER.entity == _COLUMNS.entity, _EARLIER.position <= _COLUMNS.position)
+        .where(_EARLIER.kind.in_(STOPPING), _EARLIER.public.is_(False))
+        .scalar_subquery()
+        .label("number"),
+    )
+    .where(_COLUMNS.shard == bindparam("shard"), _COLUMNS.kind.in_(STOPPING))
+    .where(_COLUMNS.leaf_index >= bindparam("size"))
+    .where(_COLUMNS.leaf_index < bindparam("staged_size"))
+    .where(_COLUMNS.public.is_(False))
+)
 
 
 class Stop(NamedTuple):
@@ -133,23 +149,8 @@ class Stops:
 
 def staged_stops(tx: ReadTx, head: Head) -> list[Stop]:
     """The stops among the entries that this round gives a place."""
-    rows = tx.all(
-        select(_COLUMNS.entity, _COLUMNS.position)
-        .where(_COLUMNS.shard == head.shard, _COLUMNS.kind.in_(STOPPING))
-        .where(_COLUMNS.leaf_index >= head.size, _COLUMNS.leaf_index < head.staged_size)
-        .where(_COLUMNS.public.is_(False))
-    )
-    return [Stop(row["entity"], _number(tx, row["entity"], row["position"])) for row in rows]
-
-
-def _number(tx: ReadTx, entity: str, position: int) -> int:
-    number: int | None = tx.scalar(
-        select(func.count())
-        .select_from(ledger_entries)
-        .where(_COLUMNS.entity == entity, _COLUMNS.position <= position)
-        .where(_COLUMNS.kind.in_(STOPPING), _COLUMNS.public.is_(False))
-    )
-    return number or 0
+    place = {"shard": head.shard, "size": head.size, "staged_size": head.staged_size}
+    return [Stop(row["entity"], row["number"]) for row in tx.all(_STAGED, place)]
 
 
 def placed_stops(tx: ReadTx) -> list[PlacedStop]:

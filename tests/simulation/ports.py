@@ -130,7 +130,8 @@ class SimulatedTiles:
         return data
 
     def get_many(self, paths: Iterable[TilePath]) -> dict[TilePath, bytes]:
-        return {path: self.get(path) for path in paths}
+        # A set has another order in every process, and a seed would be another run there.
+        return {path: self.get(path) for path in sorted(paths, key=lambda one: one.text)}
 
     def publish(self, checkpoint: bytes) -> None:
         self.schedule.call(

@@ -1,5 +1,9 @@
 """500 seeds of the simulated log; `make soak` runs 20,000."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.simulation.bugs import BUGS, Bug
@@ -58,6 +62,22 @@ def test_a_seed_is_the_same_run_again() -> None:
         first, second = run_seed(seed, trace=True), run_seed(seed, trace=True)
         assert first.schedule.trace == second.schedule.trace
         assert first.oracle.signed.keys() == second.oracle.signed.keys()
+
+
+@pytest.mark.parametrize("more", [(), ("--year-end",)], ids=["a year", "its end"])
+def test_a_seed_is_the_same_run_in_another_process(more: tuple[str, ...]) -> None:
+    """Whatever hash the names of things have there."""
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--seed", "33", *more],
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for hashes in ("1", "2")
+    )
+    assert first.count(b"\n") > 50
+    assert first == second
 
 
 def test_a_planted_bug_leaves_nothing_behind() -> None:

@@ -32,7 +32,7 @@ from tests.simulation.ports import (
     SimulatedTiles,
 )
 from tests.simulation.schedule import Crash, Injected, Process, Violation
-from tests.simulation.world import ORIGIN, Program, World, journal
+from tests.simulation.world import BASES, ORIGIN, Program, World, base, journal
 
 NEXT = "2027"
 ORIGINS = {SHARD: ORIGIN, NEXT: f"log.example/{NEXT}"}
@@ -89,6 +89,12 @@ class SimulatedKeys:
         return True
 
 
+@lru_cache(len(BASES) + 1)
+def _tree(opening: bytes, size: int) -> Tree:
+    """That of `base`, with another first leaf."""
+    return Tree.of([opening, *base(size).tree.leaves[1:]])
+
+
 class YearEnd(World):
     """Two shards, of which the second may never begin."""
 
@@ -111,7 +117,7 @@ class YearEnd(World):
         driver.execute("UPDATE ledger_entries SET leaf = ?", (opening,))
         if not oracle.published:
             return
-        oracle.tree = Tree.of([opening, *oracle.tree.leaves[1:]])
+        oracle.tree = _tree(opening, oracle.base).copy()
         oracle.blobs.update({path: oracle.tree.blob(path) for path in oracle.blobs})
         size = oracle.base
         head = Checkpoint(ORIGIN, size, oracle.tree.root(size))
