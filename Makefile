@@ -29,7 +29,8 @@ run: .venv/run.stamp ## Install, make the demo store once, serve it on http://12
 
 .PHONY: test
 test: .venv/dev.stamp ## Install and run the whole test suite (ARGS= for pytest)
-	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@# Tests start the program some hundred times: what one process compiled the others load.
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 .PHONY: check
 check: .venv/dev.stamp ## ruff, mypy, import contracts and our own lints

@@ -4,6 +4,7 @@ Nothing is mocked: stores lie on a temporary folder, the story is played by the
 real command against a real server.
 """
 
+import fcntl
 import io
 import json
 import os
@@ -124,18 +125,45 @@ class Played:
 
 @pytest.fixture(scope="session")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """The story, played once a session with files of the user's own. Not to be changed."""
+    """The story, played once a run with files of the user's own. Not to be changed: the
+    tests of one process share it, and those of others have copies."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    stage = shared / "stage"
+    with (shared / "stage.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (stage / "told.json").exists():
+            _play(stage)
     folder = tmp_path_factory.mktemp("played")
-    own = folder / "own 文件"
+    shutil.copytree(stage, folder, dirs_exist_ok=True)
+    data, results = folder / "store", folder / "store-demo"
+    told = (folder / "told.json").read_text(encoding="utf-8").replace(str(stage), str(folder))
+    tokens = json.loads((results / "tokens.json").read_text(encoding="utf-8"))
+    return Played(
+        data,
+        results,
+        folder / OWN,
+        json.loads(told),
+        {one["key"]: one["token"] for one in tokens},
+        (folder / "log.txt").read_text(encoding="utf-8"),
+    )
+
+
+OWN = "own 文件"
+
+
+def _play(stage: Path) -> None:
+    shutil.rmtree(stage, ignore_errors=True)  # where it failed before
+    own = stage / OWN
     (own / "嵌套 目录").mkdir(parents=True)
     (own / "说明 readme.txt").write_text("任意内容\n", encoding="utf-8")
     (own / "嵌套 目录" / "图 1.bin").write_bytes(bytes(range(256)) * 5)
     (own / "空.txt").touch()
-    data = folder / "store"
     done = subprocess.run(
         [
             sys.executable, "-m", "runtime.cli",
-            "demo", "--data", str(data), "--files", str(own), "--json",
+            "demo", "--data", str(stage / "store"), "--files", str(own), "--json",
         ],
         cwd=ROOT,
         env={**os.environ, "MIANJIAO_LOG_LEVEL": "DEBUG"},
@@ -143,16 +171,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    results = folder / "store-demo"
-    tokens = json.loads((results / "tokens.json").read_text(encoding="utf-8"))
-    return Played(
-        data,
-        results,
-        own,
-        json.loads(done.stdout),
-        {one["key"]: one["token"] for one in tokens},
-        done.stderr,
-    )
+    (stage / "log.txt").write_text(done.stderr, encoding="utf-8")
+    (stage / "told.json").write_text(done.stdout, encoding="utf-8")
 
 
 @pytest.fixture

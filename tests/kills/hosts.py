@@ -158,6 +158,8 @@ class PostgresHost(ForkingHost):
     def start(self) -> None:
         self._start_server()
         if not self._url:
+            # It may be starting its sessions anew, as one was killed: no error of the API's.
+            self._server.wait()
             super().start()
 
     def url(self) -> str:

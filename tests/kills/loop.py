@@ -16,7 +16,7 @@ from tests.kills.hosts import Host
 
 CLIENTS = 3
 SLOW = 20.0  # seconds
-NEWEST, OLDER = 12, 8  # acknowledgements asked for after every start; at the end all are
+NEWEST, OLDER = 6, 3  # acknowledgements asked for after every start; at the end all are
 
 
 @dataclass

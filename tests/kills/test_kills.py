@@ -16,7 +16,7 @@ KILLS = 25
 def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path) -> None:
     tokens = make_store(tmp_path / "store")
     host = ForkingHost(tmp_path / "store", tmp_path / "log.txt")
-    outcome = run(host, tokens, kills=KILLS, seed=1, life=0.25)
+    outcome = run(host, tokens, kills=KILLS, seed=1, life=0.15)
     assert outcome.lost == []
     assert outcome.problems == []
     assert outcome.kills == KILLS
@@ -30,7 +30,7 @@ def test_nothing_acknowledged_is_lost_by_kills(tmp_path: Path) -> None:
 def test_nothing_acknowledged_is_lost_by_kills_of_postgresql_and_the_api(tmp_path: Path) -> None:
     with postgres_store(tmp_path / "store") as (server, tokens):
         host = PostgresHost(tmp_path / "store", tmp_path / "log.txt", server, seed=1)
-        outcome = run(host, tokens, kills=KILLS, seed=1, life=0.25, check_every=12)
+        outcome = run(host, tokens, kills=KILLS, seed=1, life=0.15, check_every=12)
     assert outcome.lost == []
     assert outcome.problems == []
     assert outcome.kills == KILLS
@@ -60,6 +60,6 @@ class ForgetfulHost(ForkingHost):
 def test_a_lost_acknowledgement_is_noticed(tmp_path: Path) -> None:
     tokens = make_store(tmp_path / "store")
     host = ForgetfulHost(tmp_path / "store", tmp_path / "log.txt")
-    outcome = run(host, tokens, kills=6, seed=3, life=0.25, check_every=1)
+    outcome = run(host, tokens, kills=6, seed=3, life=0.15, check_every=1)
     assert outcome.lost
     assert outcome.problems
