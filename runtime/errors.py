@@ -160,6 +160,15 @@ class AddressInUse(Unavailable):
     en = "{address} is already in use; choose another with --port"
 
 
+class AddressRefused(Unavailable):
+    code = "address_refused"
+    zh = "不能使用地址 {address}（{reason}）；请检查 --host 与 --port，1024 以下的端口需要特权"
+    en = (
+        "cannot use the address {address} ({reason}); check --host and --port; "
+        "ports below 1024 want privileges"
+    )
+
+
 class HolderUnreadable(InvalidInput):
     code = "holder_unreadable"
     zh = "主体应写作 类型:号码，例如 111:310199198802299064"

@@ -324,6 +324,24 @@ def test_serve_on_a_used_port_is_one_line(data: Path) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_serve_on_an_address_that_is_not_ours_says_why(data: Path) -> None:
+    for host in ("nosuch.invalid", "192.0.2.1", "x" * 70):
+        done = mianjiao("serve", "--data", data, "--host", host, "--port", "0", expect=1)
+        assert "address_refused" in done.stderr, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_serve_on_ipv6(data: Path) -> None:
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    process = nursery().start("serve", "--data", data, "--host", "::1", "--port", "0", "--json")
+    url = json.loads(process.stdout.readline())["url"]
+    assert url.startswith("http://[::1]:")
+    assert httpx2.get(f"{url}/health/ready").status_code == 200
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
 def test_a_second_server_on_one_store_stands_by(data: Path) -> None:
     with running_server(data), running_server(data) as second:
         answer = httpx2.get(f"{second.url}/health/ready")
