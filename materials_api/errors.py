@@ -60,8 +60,8 @@ class DigestHeaderInvalid(InvalidInput):
 
 class UnacceptableContent(InvalidInput):
     code = "content_type_not_accepted"
-    zh = "第 {position} 个文件的内容为 {found}，{type} 不接受该格式"
-    en = "file {position} is {found}, which {type} does not accept"
+    zh = "第 {position} 个文件的内容为 {found}；{type} 可接受的格式：{accepted}"
+    en = "file {position} is {found}; formats that {type} accepts: {accepted}"
 
 
 class FileOverTypeLimit(TooLarge):
