@@ -7,7 +7,7 @@ behind the same `Authenticator` port.
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import (
     ColumnElement,
+    RowMapping,
     bindparam,
     exists,
     insert,
@@ -190,6 +191,23 @@ class Credentials:
         if not row["acting"]:
             raise NotActingForHolder()
         return self._principal(row)
+
+    def in_force(self, tx: ReadTx, at: datetime) -> Sequence[RowMapping]:
+        """Those that can be used at `at`, oldest first: who they are and their times."""
+        query = select(
+            *(_c.credential_id, _c.role, _c.org, _c.unit, _c.officer, _c.person, _c.holder),
+            *(_c.capacity, _c.created_at, _c.expires_at),
+        ).where(_c.revoked_at.is_(None), _c.expires_at > at)
+        return tx.all(query.order_by(_c.created_at, _c.credential_id))
+
+    def id_of(self, tx: ReadTx, secret: str) -> str:
+        """`CredentialNotFound`."""
+        digest = sha256(secret.encode()).digest()
+        query = select(credentials.c.credential_id).where(credentials.c.secret_sha256 == digest)
+        found: str | None = tx.scalar(query)
+        if found is None:
+            raise CredentialNotFound()
+        return found
 
     def revoke(self, tx: WriteTx, at: datetime, credential_id: str) -> None:
         """End a credential for good. Revoking twice keeps the first time."""

@@ -100,7 +100,8 @@ def test_init_lays_out_the_store_and_never_twice(data: Path) -> None:
 
 
 def test_commands_on_no_store_say_what_to_do(tmp_path: Path) -> None:
-    for arguments in (["fsck"], ["serve"], ["token", "--role", "auditor"], ["log", "checkpoint"]):
+    serve, token = ["serve", "--port", "0"], ["token", "--role", "auditor"]
+    for arguments in (["fsck"], serve, token, ["log", "checkpoint"]):
         done = mianjiao(*arguments, "--data", tmp_path / "none", expect=1)
         assert "mianjiao init" in done.stderr
     assert not (tmp_path / "none").exists()
@@ -123,6 +124,38 @@ def test_token_registers_holder_and_capacity_and_prints_the_secret_alone(data: P
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert json.load(answer)["items"] == []
+
+
+def test_a_token_is_listed_until_it_is_ended_and_then_opens_nothing(data: Path) -> None:
+    def made(officer: str) -> str:
+        options = ["--role", "window", "--org", "12310199MB2Y080841", "--officer", officer]
+        return mianjiao("token", "--data", data, *options).stdout.strip()
+
+    def listed() -> dict[str, str]:
+        told = json.loads(mianjiao("token", "list", "--data", data, "--json").stdout)["tokens"]
+        return {one["officer"]: one["credential_id"] for one in told}
+
+    leaves, leaked, stays = made("陈晓岚"), made("林知远"), made("周文博")
+    assert list(listed()) == ["陈晓岚", "林知远", "周文博"]
+    assert leaves not in mianjiao("token", "list", "--data", data).stdout
+    with running_server(data) as server:
+
+        def status(secret: str) -> int:
+            headers = {"Authorization": f"Bearer {secret}"}
+            return httpx2.get(f"{server.url}/v1/cases", headers=headers).status_code
+
+        assert [status(one) for one in (leaves, leaked, stays)] == [200, 200, 200]
+        mianjiao("token", "revoke", listed()["陈晓岚"], "--data", data)
+        subprocess.run(
+            [sys.executable, "-m", "runtime.cli", "token", "revoke", "--data", str(data)],
+            input=leaked + "\n", text=True, check=True, cwd=ROOT,
+        )  # fmt: skip
+        assert [status(one) for one in (leaves, leaked, stays)] == [401, 401, 200]
+    assert list(listed()) == ["周文博"]
+    for one in ("tok_" + "0" * 26, "陈晓岚"):
+        refused = mianjiao("token", "revoke", one, "--data", data, expect=None)
+        assert "credential_not_found" in refused.stderr
+    assert json.loads(mianjiao("fsck", "--data", data, "--json").stdout)["clean"] is True
 
 
 @pytest.mark.parametrize(
