@@ -154,6 +154,12 @@ class AddressUnreadable(InvalidInput):
     en = "write an address of a chain as 0x and 40 hex digits"
 
 
+class IndexBeyondLog(InvalidInput):
+    code = "index_beyond_log"
+    zh = "日志没有序号 {index}：现有 {size} 条，序号从 0 起"
+    en = "the log has no index {index}: it holds {size} entries, counted from 0"
+
+
 class AddressInUse(Unavailable):
     code = "address_in_use"
     zh = "{address} 已被占用；换一个端口：--port"

@@ -249,6 +249,8 @@ def test_log_prints_checkpoint_proof_and_consistency(played: Played) -> None:
     hashes = [one for one in lines[: lines.index("")] if len(one) == 44]
     assert hashes
     assert all(len(base64.b64decode(one, validate=True)) == 32 for one in hashes)
+    beyond = mianjiao("log", "proof", str(size), "--data", played.data, expect=None)
+    assert "index_beyond_log" in beyond.stderr
     for arguments in (["proof", str(size)], ["consistency", str(size + 1)], ["proof", "-1"]):
         done = mianjiao("log", *arguments, "--data", played.data, expect=None)
         assert done.returncode in (1, 2)
