@@ -345,8 +345,8 @@ class CursorInvalid(InvalidInput):
 
 class ManifestUnreadable(InvalidInput):
     code = "manifest_unreadable"
-    zh = "清单无法读取：{problem}"
-    en = "the manifest cannot be read: {problem}"
+    zh = "清单无法读取：{problem}；格式见 docs/import.md"
+    en = "the manifest cannot be read: {problem_en}; docs/import.md tells its form"
 
 
 class ManifestTooLarge(TooLarge):

@@ -174,6 +174,20 @@ def test_token_refuses_what_means_nothing(data: Path, options: list[str], code: 
     assert "Traceback" not in done.stderr
 
 
+def test_the_manifest_that_the_page_shows_is_imported(data: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs/import.md").read_text(encoding="utf-8")
+    shown = page.partition("```csv\n")[2].partition("```")[0]
+    (tmp_path / "清单.csv").write_text(shown, encoding="utf-8")
+    (tmp_path / "证").mkdir()
+    (tmp_path / "租赁合同（2019）.pdf").write_bytes(b"%PDF-1.4\n1")
+    for name in ("正面", "反面"):
+        (tmp_path / "证" / f"{name}.jpg").write_bytes(b"\xff\xd8\xff\xe0" + name.encode())
+    done = mianjiao("import", "--data", data, tmp_path / "清单.csv", "--json")
+    assert json.loads(done.stdout)["imported"] == 2
+    for name in COLUMNS:
+        assert f"`{name}`" in page
+
+
 def test_import_is_resumable_and_reports_refused_rows(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "back files"
     folder.mkdir()
