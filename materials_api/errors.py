@@ -346,7 +346,10 @@ class CursorInvalid(InvalidInput):
 class ManifestUnreadable(InvalidInput):
     code = "manifest_unreadable"
     zh = "清单无法读取：{problem}；格式见 docs/import.md"
-    en = "the manifest cannot be read: {problem_en}; docs/import.md tells its form"
+    en = "the manifest cannot be read: {problem}; docs/import.md tells its form"
+
+    def message_en(self) -> str:
+        return self.en.format(problem=self.details["problem_en"])
 
 
 class ManifestTooLarge(TooLarge):
