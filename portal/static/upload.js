@@ -83,7 +83,8 @@
     const who = found.applicant_party?.name;
     about.textContent = [found.number, word(found.matter_name), who ? `${texts.applicant} ${who}` : ""].filter(Boolean).join(" · ");
     for (const one of found.requirements) {
-      const label = `${word(one.name)} · ${one.met === null ? texts.missing : texts.met}`;
+      const lacking = one.mandatory ? texts.missing : texts.optional;
+      const label = `${word(one.name)} · ${one.met === null ? lacking : texts.met}`;
       select.append(element("option", label, { value: one.requirement, "data-type": one.type }));
     }
   };

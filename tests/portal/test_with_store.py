@@ -192,7 +192,7 @@ def test_credential_and_case_tell_which_case_it_is_and_what_it_requires(
     expect(page.locator("#about")).to_contain_text("申请人 赵阿福")
     requirement = page.locator("select[name=requirement]")
     expect(requirement.locator("option").first).to_have_text("补充材料")
-    requirement.select_option(label="身份证明 · 待交")
+    requirement.select_option(label="身份证明 · 尚缺")
     expect(page.locator("select[name=type]")).to_have_value("identity_proof")
     photo = tmp_path / "表.docx"
     photo.write_bytes(b"MZ not a picture")
