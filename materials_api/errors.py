@@ -60,8 +60,8 @@ class DigestHeaderInvalid(InvalidInput):
 
 class UnacceptableContent(InvalidInput):
     code = "content_type_not_accepted"
-    zh = "第 {position} 个文件的内容为 {found}，{type} 不接受该格式"
-    en = "file {position} is {found}, which {type} does not accept"
+    zh = "第 {position} 个文件的内容为 {found}；{type} 可接受的格式：{accepted}"
+    en = "file {position} is {found}; formats that {type} accepts: {accepted}"
 
 
 class FileOverTypeLimit(TooLarge):
@@ -345,8 +345,11 @@ class CursorInvalid(InvalidInput):
 
 class ManifestUnreadable(InvalidInput):
     code = "manifest_unreadable"
-    zh = "清单无法读取：{problem}"
-    en = "the manifest cannot be read: {problem}"
+    zh = "清单无法读取：{problem}；格式见 docs/import.md"
+    en = "the manifest cannot be read: {problem}; docs/import.md tells its form"
+
+    def message_en(self) -> str:
+        return self.en.format(problem=self.details["problem_en"])
 
 
 class ManifestTooLarge(TooLarge):

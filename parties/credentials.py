@@ -7,7 +7,7 @@ behind the same `Authenticator` port.
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import (
     ColumnElement,
+    RowMapping,
     bindparam,
     exists,
     insert,
@@ -139,13 +140,21 @@ class Credentials:
         they act for another; that capacity must be in force (`NotActingForHolder`).
         """
         if expires_at <= at:
-            raise CredentialInvalid(reason="it would already have expired")
+            raise CredentialInvalid(
+                reason="有效期须在将来", reason_en="it would already have expired"
+            )
         if role is Role.APPLICANT:
             holder, capacity = _applicant(person, holder, capacity)
         elif person is not None or holder is not None or capacity is not None:
-            raise CredentialInvalid(reason="officers act for no holder")
+            raise CredentialInvalid(
+                reason="工作人员的凭证不写本人或被代办人",
+                reason_en="officers act for no holder",
+            )
         if role in OFFICES and org is None:
-            raise CredentialInvalid(reason="this role needs the body it belongs to")
+            raise CredentialInvalid(
+                reason="该角色须注明所属机构（--org）",
+                reason_en="this role needs the body it belongs to",
+            )
         if org is not None:
             parse_credit_code(org)
         if capacity is not None and capacity is not Capacity.SELF:
@@ -191,6 +200,23 @@ class Credentials:
             raise NotActingForHolder()
         return self._principal(row)
 
+    def in_force(self, tx: ReadTx, at: datetime) -> Sequence[RowMapping]:
+        """Those that can be used at `at`, oldest first: who they are and their times."""
+        query = select(
+            *(_c.credential_id, _c.role, _c.org, _c.unit, _c.officer, _c.person, _c.holder),
+            *(_c.capacity, _c.created_at, _c.expires_at),
+        ).where(_c.revoked_at.is_(None), _c.expires_at > at)
+        return tx.all(query.order_by(_c.created_at, _c.credential_id))
+
+    def id_of(self, tx: ReadTx, secret: str) -> str:
+        """`CredentialNotFound`."""
+        digest = sha256(secret.encode()).digest()
+        query = select(credentials.c.credential_id).where(credentials.c.secret_sha256 == digest)
+        found: str | None = tx.scalar(query)
+        if found is None:
+            raise CredentialNotFound()
+        return found
+
     def revoke(self, tx: WriteTx, at: datetime, credential_id: str) -> None:
         """End a credential for good. Revoking twice keeps the first time."""
         known = tx.scalar(
@@ -234,12 +260,21 @@ def _applicant(
     person: str | None, holder: str | None, capacity: Capacity | None
 ) -> tuple[str, Capacity]:
     if person is None:
-        raise CredentialInvalid(reason="an applicant's credential names the person who acts")
+        raise CredentialInvalid(
+            reason="申请人的凭证须写明本人（--holder）",
+            reason_en="an applicant's credential names the person who acts",
+        )
     holder = person if holder is None else holder
     if capacity is None:
         if holder != person:
-            raise CredentialInvalid(reason="acting for another needs a capacity")
+            raise CredentialInvalid(
+                reason="代他人办理须注明身份（--capacity）",
+                reason_en="acting for another needs a capacity",
+            )
         return holder, Capacity.SELF
     if (capacity is Capacity.SELF) != (holder == person):
-        raise CredentialInvalid(reason="acting for oneself is the capacity self, and only that")
+        raise CredentialInvalid(
+            reason="为本人办理时身份只能是 self",
+            reason_en="acting for oneself is the capacity self, and only that",
+        )
     return holder, capacity

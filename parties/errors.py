@@ -43,6 +43,9 @@ class CredentialInvalid(InvalidInput):
     zh = "不能签发这样的访问凭证：{reason}"
     en = "no such credential can be issued: {reason}"
 
+    def message_en(self) -> str:
+        return self.en.format(reason=self.details["reason_en"])
+
 
 class CredentialNotFound(NotFound):
     code = "credential_not_found"

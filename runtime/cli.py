@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, validators
 
@@ -23,6 +23,7 @@ from runtime.cli_evidence import (
     witness_app,
 )
 from runtime.cli_options import Config, Data, Host, Json
+from runtime.cli_tokens import token_app
 
 app = App(
     name="mianjiao",
@@ -35,6 +36,7 @@ log_app = App(name="log", help="查看存证日志 / Read the tamper-evident log
 app.command(log_app)
 keys_app = App(name="keys", help="密钥轮换 / Rotate the key-encryption keys.")
 app.command(keys_app)
+app.command(token_app)
 app.command(receipt_app)
 app.command(anchor_app)
 app.command(witness_app)
@@ -297,48 +299,6 @@ def export(
     from runtime.commands.export import export as run
 
     return run(data, case, output)
-
-
-@app.command
-def token(
-    *,
-    data: Data,
-    role: Annotated[
-        Literal["applicant", "window", "department", "archivist", "auditor", "operator"],
-        Parameter(name="--role", help="角色 / Role."),
-    ],
-    org: Annotated[
-        str | None, Parameter(name="--org", help="机构统一社会信用代码 / Credit code of the body.")
-    ] = None,
-    unit: Annotated[
-        str | None, Parameter(name="--unit", help="窗口或科室 / Counter or office.")
-    ] = None,
-    officer: Annotated[
-        str | None, Parameter(name="--officer", help="经办人员 / Officer's name, for slips.")
-    ] = None,
-    holder: Annotated[
-        str | None,
-        Parameter(name="--holder", help="本人，类型:号码 / The person, TYPE:CODE."),
-    ] = None,
-    name: Annotated[
-        str | None, Parameter(name="--holder-name", help="本人姓名 / The person's name.")
-    ] = None,
-    for_: Annotated[
-        str | None,
-        Parameter(name="--for", help="代谁办理，类型:号码 / On whose behalf, TYPE:CODE."),
-    ] = None,
-    capacity: Annotated[
-        Literal["legal_representative", "license_manager", "operator", "guardian", "agent"] | None,
-        Parameter(name="--capacity", help="以何身份 / In which capacity."),
-    ] = None,
-    days: Annotated[int, Parameter(name="--days", help="有效天数 / Days until it expires.")] = 30,
-) -> int:
-    """签发访问令牌 / Issue an access token; it is shown once."""
-    from runtime.commands.token import TokenRequest, issue_token
-
-    return issue_token(
-        data, TokenRequest(role, org, unit, officer, holder, name, for_, capacity, days)
-    )
 
 
 @keys_app.command

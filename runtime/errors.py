@@ -154,10 +154,25 @@ class AddressUnreadable(InvalidInput):
     en = "write an address of a chain as 0x and 40 hex digits"
 
 
+class IndexBeyondLog(InvalidInput):
+    code = "index_beyond_log"
+    zh = "日志没有序号 {index}：现有 {size} 条，序号从 0 起"
+    en = "the log has no index {index}: it holds {size} entries, counted from 0"
+
+
 class AddressInUse(Unavailable):
     code = "address_in_use"
     zh = "{address} 已被占用；换一个端口：--port"
     en = "{address} is already in use; choose another with --port"
+
+
+class AddressRefused(Unavailable):
+    code = "address_refused"
+    zh = "不能使用地址 {address}（{reason}）；请检查 --host 与 --port，1024 以下的端口需要特权"
+    en = (
+        "cannot use the address {address} ({reason}); check --host and --port; "
+        "ports below 1024 want privileges"
+    )
 
 
 class HolderUnreadable(InvalidInput):

@@ -10,8 +10,8 @@ from types import FrameType
 import uvicorn
 
 from runtime.app import build_app
-from runtime.errors import AddressInUse
 from runtime.interpreter import settle
+from runtime.listening import listen
 from runtime.logs import configure
 from runtime.protocol import bounded_protocol
 from runtime.rooms import Room
@@ -56,18 +56,9 @@ def serve_on(
         )
         # Not before: a proxy that is refused asks another process at once, while whoever is
         # let in too early waits for as long as the start takes.
-        _listen(listener)
+        listen(listener)
         announce(store.ledger_origin, store.warnings())
         uvicorn.Server(served).run(sockets=[listener])
-
-
-def _listen(listener: socket.socket) -> None:
-    """`AddressInUse`: another process took the same address and was faster."""
-    try:
-        listener.listen(1024)
-    except OSError:
-        host, port = listener.getsockname()[:2]
-        raise AddressInUse(address=f"{host}:{port}") from None
 
 
 def _end(_sign: int, _frame: FrameType | None) -> None:

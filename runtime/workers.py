@@ -13,7 +13,9 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import FrameType
@@ -60,6 +62,19 @@ def serve_workers(
         workers.run(lambda: announce(origin, warnings))
 
 
+@contextmanager
+def _sigterm_held_back() -> Iterator[None]:
+    """What is started meanwhile inherits it. The process that forks our workers is to outlive a
+    SIGTERM that a supervisor sends to all of us: without it we would not know when they have
+    ended. A worker lets the signal come as soon as it runs."""
+    resource_tracker.ensure_running()  # its own start would let the signal come again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Workers:
     """Keeps `count` processes running until a signal says stop."""
 
@@ -100,7 +115,8 @@ class Workers:
 
     def _started(self) -> ForkServerProcess:
         process = self._context.Process(target=work, args=self._arguments)
-        process.start()
+        with _sigterm_held_back():
+            process.start()
         return process
 
     def _replace_ended(self) -> None:

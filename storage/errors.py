@@ -5,8 +5,14 @@ from kernel.errors import Conflict, Corrupt, InvalidInput, TooLarge, Unavailable
 
 class DatabaseMissing(Unavailable):
     code = "database_missing"
-    zh = "找不到数据库 {path}；请先运行 mianjiao init"
-    en = "no database at {path}; run mianjiao init first"
+    zh = (
+        "找不到数据库 {path}；若此存储使用 PostgreSQL，请设置 MIANJIAO_DATABASE_URL；"
+        "新建存储用 mianjiao init"
+    )
+    en = (
+        "no database at {path}; if this store is on PostgreSQL set MIANJIAO_DATABASE_URL; "
+        "for a new store run mianjiao init"
+    )
 
 
 class DatabaseClosed(Unavailable):

@@ -28,7 +28,7 @@ from ledger.merkle import (
     leaf_hash,
     tree_root,
 )
-from ledger.monitor.errors import LogDamaged, LogRolledBack, LogSplit
+from ledger.monitor.errors import LogDamaged, LogRolledBack, LogSplit, LogUnreachable
 from ledger.monitor.evidence import NewestNamed, Refused, judge, why
 from ledger.monitor.remote import RemoteLog
 from ledger.monitor.state import MonitorState, Verified
@@ -100,6 +100,8 @@ def look(
     try:
         signed = parse_any_checkpoint(remote.checkpoint())
     except TileMissing as error:
+        if known is None:
+            raise LogUnreachable(path="checkpoint", reason="no log at this address") from error
         raise LogDamaged(path="checkpoint", reason="not served") from error
     met = _signed(policy, signed)
     old = known.tail if known else Tail(0)

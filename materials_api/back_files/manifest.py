@@ -158,7 +158,9 @@ def detect_encoding(blocks: Callable[[], Iterable[bytes]], limits: ManifestLimit
         except UnicodeDecodeError:
             continue
         return name
-    raise ManifestUnreadable(problem="utf-8 / gb18030")
+    raise ManifestUnreadable(
+        problem="编码不是 UTF-8 或 GB18030", problem_en="it is neither UTF-8 nor GB18030"
+    )
 
 
 def parse_manifest(
@@ -173,10 +175,17 @@ def parse_manifest(
     try:
         header = [cell.strip() for cell in next(reader)]
     except (StopIteration, csv.Error):
-        raise ManifestUnreadable(problem="header") from None
-    if sorted(header) != sorted(COLUMNS):
-        missing = sorted(set(COLUMNS) - set(header))
-        raise ManifestUnreadable(problem="header: " + ", ".join(missing or ["surplus columns"]))
+        raise ManifestUnreadable(problem="没有表头", problem_en="it has no header") from None
+    if missing := [name for name in COLUMNS if name not in header]:
+        names = ", ".join(missing)
+        raise ManifestUnreadable(
+            problem=f"表头缺少列 {names}（可以留空，列须齐全）",
+            problem_en=f"the header lacks {names} (they may be empty, but must be there)",
+        )
+    if len(header) != len(COLUMNS):
+        raise ManifestUnreadable(
+            problem="表头有多余或重复的列", problem_en="the header has surplus or doubled columns"
+        )
     rows = 0
     while True:
         line = reader.line_num + 1
@@ -186,7 +195,9 @@ def parse_manifest(
             return
         except csv.Error as error:
             # After a broken quote nothing says where the next row begins.
-            raise ManifestUnreadable(problem=f"line {line}") from error
+            raise ManifestUnreadable(
+                problem=f"第 {line} 行引号有误", problem_en=f"broken quotes in line {line}"
+            ) from error
         if not any(cell.strip() for cell in cells):
             continue
         rows += 1

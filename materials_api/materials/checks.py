@@ -202,6 +202,11 @@ def _check_number(ids: Sequence[str], type_: MaterialType, limit: int) -> None:
 def _check_content(found: Sequence[Row], type_: MaterialType) -> None:
     for position, row in enumerate(found, start=1):
         if not type_.accepts(row["media_type"]):
-            raise UnacceptableContent(position=position, found=row["media_type"], type=type_.key)
+            raise UnacceptableContent(
+                position=position,
+                found=row["media_type"],
+                type=type_.key,
+                accepted=", ".join(type_.formats),
+            )
         if row["size"] > type_.size_limit:
             raise FileOverTypeLimit(position=position, limit=type_.size_limit)

@@ -57,6 +57,47 @@
     } while (next !== null);
   };
 
+  // What the case is and requires: a clerk sees at once whether it is the right one.
+  const about = document.getElementById("about");
+  let asked = null;
+
+  const loadCase = async () => {
+    const [token, number] = [value("token"), form.elements.namedItem("case")];
+    const wanted = token !== "" && number.value !== "" && number.checkValidity();
+    const question = wanted ? `${token} ${value("case")}` : null;
+    if (question === asked) return;
+    asked = question;
+    const select = form.elements.namedItem("requirement");
+    select.replaceChildren(select.options[0]);
+    about.hidden = true;
+    if (!wanted) return;
+    const answer = await fetch(`/v1/cases/${value("case")}`, authorised(token)).catch(() => null);
+    const found = answer === null ? null : parsed(await answer.text().catch(() => ""));
+    if (question !== asked || found === null) return; // sending it tells what is wrong
+    const word = (text) => (chinese ? text.zh : text.en);
+    about.hidden = false;
+    if (!answer.ok) {
+      about.textContent = word(found) ?? found.title;
+      return;
+    }
+    const who = found.applicant_party?.name;
+    about.textContent = [found.number, word(found.matter_name), who ? `${texts.applicant} ${who}` : ""].filter(Boolean).join(" · ");
+    for (const one of found.requirements) {
+      const lacking = one.mandatory ? texts.missing : texts.optional;
+      const label = `${word(one.name)} · ${one.met === null ? lacking : texts.met}`;
+      select.append(element("option", label, { value: one.requirement, "data-type": one.type }));
+    }
+  };
+
+  for (const name of ["token", "case"]) {
+    form.elements.namedItem(name).addEventListener("change", loadCase);
+  }
+
+  form.elements.namedItem("requirement").addEventListener("change", (event) => {
+    const type = event.target.selectedOptions[0].dataset.type;
+    if (type) form.elements.namedItem("type").value = type;
+  });
+
   // --- parties ---------------------------------------------------------------------
 
   const parties = document.getElementById("parties");

@@ -41,7 +41,9 @@ def import_manifest(data: Path, manifest: Path, *, as_json: bool) -> int:
     """
     manifest = manifest.expanduser().resolve()
     if not manifest.is_file():
-        raise ManifestUnreadable(problem=manifest.name)
+        raise ManifestUnreadable(
+            problem=f"没有文件 {manifest.name}", problem_en=f"there is no file {manifest.name}"
+        )
     report = manifest.with_name(manifest.name + ".refused.csv")
     with open_store(data) as store:
         server_runs = _start(store)

@@ -35,6 +35,8 @@ def rotate_keys(data: Path, *, as_json: bool) -> int:
         return 0
     print(f"密钥已轮换至第 {done.epoch} 期，重新封装 {done.rewrapped} 个")
     print(f"keys rotated to epoch {done.epoch}, {done.rewrapped} wrapped anew")
+    print("  请随即运行 mianjiao backup：此前的备份都不能再恢复。")
+    print("  Run mianjiao backup at once: no earlier backup can be restored any more.")
     print("  请重新备份 keys/，并销毁旧的 keys/ 副本：此前删除的内容靠它才能打开。")
     print("  Copy keys/ anew and destroy older copies: only those still open what was erased.")
     return 0

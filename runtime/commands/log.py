@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from ledger.demands import demands_text
-from runtime.errors import SettingInvalid
+from runtime.errors import IndexBeyondLog, SettingInvalid
 from runtime.store import head_memory, open_store
 
 
@@ -44,8 +44,11 @@ def remember(data: Path) -> int:
 
 
 def print_proof(data: Path, index: int) -> int:
-    """A `tlog-proof` of one leaf against the newest checkpoint."""
+    """A `tlog-proof` of one leaf against the newest checkpoint. `IndexBeyondLog`."""
     with open_store(data) as store:
+        size = store.ledger.reader.published().checkpoint.size
+        if not 0 <= index < size:
+            raise IndexBeyondLog(index=index, size=size)
         sys.stdout.write(store.ledger.reader.proof_text(index))
     return 0
 

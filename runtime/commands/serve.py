@@ -1,12 +1,11 @@
 """`mianjiao serve` and `mianjiao sequencer`: the store behind HTTP, in one process or several."""
 
-import socket
 import sys
 from collections.abc import Collection
 from pathlib import Path
 
 from kernel.canonical import canonical_bytes
-from runtime.errors import AddressInUse
+from runtime.listening import shown, take_address
 from runtime.rooms import ALL, Room, rooms_text
 
 
@@ -26,15 +25,9 @@ def serve_store(
     share the port; one is this process itself. With `announce_json` the first line of
     output is `{"url": …}`, for a parent process; otherwise a person is told where to look.
     """
-    with socket.socket() as listener:
-        # Taken at once, so that a wrong port is told first; whoever serves begins to listen.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError:
-            raise AddressInUse(address=f"{host}:{port}") from None
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listener.getsockname()[1]}"
+    # Taken at once, so that a wrong port is told first; whoever serves begins to listen.
+    with take_address(host, port) as listener:
+        url = f"http://{shown(host, listener.getsockname()[1])}"
 
         def announce(origin: str, warnings: list[str]) -> None:
             if announce_json:

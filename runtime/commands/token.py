@@ -1,9 +1,16 @@
-"""`mianjiao token`: issues an opaque bearer token; only its hash is kept."""
+"""`mianjiao token`: issues an opaque bearer token, of which only the hash is kept; lists and
+ends them."""
 
+import json
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import RowMapping
+
+from kernel.clock import china_date, time_text
 from kernel.principals import Capacity, Role
 from parties import HolderRef
 from runtime.errors import CapacityWithoutHolder, HolderUnreadable
@@ -29,8 +36,51 @@ class TokenRequest:
 def issue_token(data: Path, request: TokenRequest) -> int:
     """Print the token alone on standard output, so that a script can take it."""
     with open_store(data) as store:
-        print(issue(store, request))
+        secret = issue(store, request)
+        with store.database.read() as tx:
+            known = store.credentials.id_of(tx, secret)
+    print(secret, flush=True)
+    print(f"  停用 to end it  mianjiao token revoke {known} --data {data}", file=sys.stderr)
     return 0
+
+
+def list_tokens(data: Path, *, as_json: bool) -> int:
+    """Those in force, oldest first. Of applicants the ids alone."""
+    with open_store(data) as store:
+        at = store.clock.now()
+        with store.database.read() as tx:
+            found = store.credentials.in_force(tx, at)
+    if as_json:
+        print(json.dumps({"tokens": [_told(one) for one in found]}, ensure_ascii=False))
+        return 0
+    for one in found:
+        whose = (one["org"], one["unit"], one["officer"], one["person"], one["capacity"])
+        until = china_date(one["expires_at"])
+        words = " ".join(str(word) for word in whose if word is not None)
+        print(f"{one['credential_id']}  {one['role']:<10}  → {until}  {words}".rstrip())
+    return 0
+
+
+def revoke_token(data: Path, one: str | None) -> int:
+    """`one`: an id; without it the token itself is read from standard input, so that it
+    stands in no history of commands. `CredentialNotFound`."""
+    secret = sys.stdin.readline().strip() if one is None else ""
+    with open_store(data) as store:
+        at = store.clock.now()
+
+        def work(tx: WriteTx) -> str:
+            known = store.credentials.id_of(tx, secret) if one is None else one
+            store.credentials.revoke(tx, at, known)
+            return known
+
+        ended = store.database.write(work)
+    print(f"已停用 / ended: {ended}")
+    return 0
+
+
+def _told(row: RowMapping) -> dict[str, Any]:
+    times = {name: time_text(row[name]) for name in ("created_at", "expires_at")}
+    return {**row, **times}
 
 
 def issue(store: Store, request: TokenRequest) -> str:

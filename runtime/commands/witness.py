@@ -1,10 +1,9 @@
 """`mianjiao witness`: cosign checkpoints of logs, so that nobody has to trust their operators."""
 
-import socket
 from pathlib import Path
 
 from kernel.canonical import canonical_bytes
-from runtime.errors import AddressInUse
+from runtime.listening import listen, shown, take_address
 
 
 def make_keys(name: str, folder: Path) -> int:
@@ -56,11 +55,7 @@ def serve_witness(config: Path, *, announce_json: bool = False) -> int:
     configure("WARNING")
     for cosigner in settings.cosigners:
         cosigner.prepare()
-    try:
-        listener = socket.create_server((settings.host, settings.port), backlog=1024)
-    except OSError:
-        raise AddressInUse(address=f"{settings.host}:{settings.port}") from None
-    with listener:
+    with take_address(settings.host, settings.port) as listener:
         records = WitnessRecords(settings.state, [one.key for one in settings.cosigners])
         try:
             for origin in settings.logs:
@@ -74,8 +69,8 @@ def serve_witness(config: Path, *, announce_json: bool = False) -> int:
                 telemetry=NO_TELEMETRY,
             )
             app.include_router(routes(witness, SystemClock()))
-            shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-            url = f"http://{shown}:{listener.getsockname()[1]}"
+            listen(listener)
+            url = f"http://{shown(settings.host, listener.getsockname()[1])}"
             if announce_json:
                 print(canonical_bytes({"url": url}).decode(), flush=True)
             else:

@@ -26,6 +26,8 @@ def work(
     it does. Ends the process with 1 when the store does not open or start."""
     from runtime.serving import serve_on
 
+    # Held back since before we were forked.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     # The collector passes over what was loaded before the fork: to mark it would be to copy it.
     gc.freeze()
     # Ctrl-C reaches the parent alone, which then stops all in order.

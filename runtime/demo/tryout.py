@@ -45,7 +45,7 @@ def guide(data: Path, url: str) -> list[str]:
         "试一试（另开一个终端）/ try next, in another terminal",
         "",
         "  # 沈云舟的使用记录：谁、何时、哪个办件、依据什么 / who used what is hers",
-        f"  curl -s {url}/v1/uses?limit=3 -H 'Authorization: Bearer {by_key['representative']}'",
+        f"  curl -s '{url}/v1/uses?limit=3' -H 'Authorization: Bearer {by_key['representative']}'",
         "",
         "  # 综窗3号开一个办件，再问哪些材料可以免交 / open a case, ask what need not be brought",
         f"  W='Authorization: Bearer {by_key['window']}'",

@@ -179,6 +179,30 @@ def test_a_refusal_is_told_in_words_and_nothing_is_stored(
     assert hall.store.snapshot().materials == 0
 
 
+def test_credential_and_case_tell_which_case_it_is_and_what_it_requires(
+    hall: Hall, page: Page, tmp_path: Path
+) -> None:
+    page.get_by_label("访问凭证").fill(hall.token)
+    page.get_by_label("办件", exact=True).fill("cas_" + "0" * 26)
+    page.get_by_label("材料名称").focus()
+    expect(page.locator("#about")).to_have_text("找不到办件")
+    page.get_by_label("办件", exact=True).fill(hall.case)
+    page.get_by_label("材料名称").focus()
+    expect(page.locator("#about")).to_contain_text("高龄津贴")
+    expect(page.locator("#about")).to_contain_text("申请人 赵阿福")
+    requirement = page.locator("select[name=requirement]")
+    expect(requirement.locator("option").first).to_have_text("补充材料")
+    requirement.select_option(label="身份证明 · 尚缺")
+    expect(page.locator("select[name=type]")).to_have_value("identity_proof")
+    photo = tmp_path / "表.docx"
+    photo.write_bytes(b"MZ not a picture")
+    page.get_by_label("材料名称").fill("身份证")
+    page.locator("input[name=files]").set_input_files(photo)
+    page.locator("select[name=reason]").select_option("holder_prefers_paper")
+    page.get_by_role("button", name="上传并登记").click()
+    expect(page.locator("#refusal")).to_contain_text("可接受的格式：pdf, jpeg, png")
+
+
 def test_what_is_missing_is_marked_before_anything_is_sent(hall: Hall, page: Page) -> None:
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))

@@ -493,6 +493,8 @@ def test_the_commands_say_what_they_did(
         json.loads(mianjiao("keys", "status", "--data", tmp_path / "s", "--json").stdout)["epoch"]
         == 1
     )
-    assert "2" in mianjiao("keys", "rotate", "--data", tmp_path / "s").stdout
+    rotated = mianjiao("keys", "rotate", "--data", tmp_path / "s").stdout
+    assert "2" in rotated
+    assert "mianjiao backup" in rotated, "no earlier backup can be restored"
     closed = json.loads(mianjiao("keys", "status", "--data", tmp_path / "s", "--json").stdout)
     assert closed["erased_readable_in_older_copies"] == 0

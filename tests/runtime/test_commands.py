@@ -100,7 +100,8 @@ def test_init_lays_out_the_store_and_never_twice(data: Path) -> None:
 
 
 def test_commands_on_no_store_say_what_to_do(tmp_path: Path) -> None:
-    for arguments in (["fsck"], ["serve", "--port", "0"], ["token", "--role", "auditor"], ["log", "checkpoint"]):
+    serve, token = ["serve", "--port", "0"], ["token", "--role", "auditor"]
+    for arguments in (["fsck"], serve, token, ["log", "checkpoint"]):
         done = mianjiao(*arguments, "--data", tmp_path / "none", expect=1)
         assert "mianjiao init" in done.stderr
     assert not (tmp_path / "none").exists()
@@ -125,6 +126,38 @@ def test_token_registers_holder_and_capacity_and_prints_the_secret_alone(data: P
             assert json.load(answer)["items"] == []
 
 
+def test_a_token_is_listed_until_it_is_ended_and_then_opens_nothing(data: Path) -> None:
+    def made(officer: str) -> str:
+        options = ["--role", "window", "--org", "12310199MB2Y080841", "--officer", officer]
+        return mianjiao("token", "--data", data, *options).stdout.strip()
+
+    def listed() -> dict[str, str]:
+        told = json.loads(mianjiao("token", "list", "--data", data, "--json").stdout)["tokens"]
+        return {one["officer"]: one["credential_id"] for one in told}
+
+    leaves, leaked, stays = made("陈晓岚"), made("林知远"), made("周文博")
+    assert list(listed()) == ["陈晓岚", "林知远", "周文博"]
+    assert leaves not in mianjiao("token", "list", "--data", data).stdout
+    with running_server(data) as server:
+
+        def status(secret: str) -> int:
+            headers = {"Authorization": f"Bearer {secret}"}
+            return httpx2.get(f"{server.url}/v1/cases", headers=headers).status_code
+
+        assert [status(one) for one in (leaves, leaked, stays)] == [200, 200, 200]
+        mianjiao("token", "revoke", listed()["陈晓岚"], "--data", data)
+        subprocess.run(
+            [sys.executable, "-m", "runtime.cli", "token", "revoke", "--data", str(data)],
+            input=leaked + "\n", text=True, check=True, cwd=ROOT,
+        )  # fmt: skip
+        assert [status(one) for one in (leaves, leaked, stays)] == [401, 401, 200]
+    assert list(listed()) == ["周文博"]
+    for one in ("tok_" + "0" * 26, "陈晓岚"):
+        refused = mianjiao("token", "revoke", one, "--data", data, expect=None)
+        assert "credential_not_found" in refused.stderr
+    assert json.loads(mianjiao("fsck", "--data", data, "--json").stdout)["clean"] is True
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -139,6 +172,20 @@ def test_token_refuses_what_means_nothing(data: Path, options: list[str], code: 
     assert done.returncode in (1, 2)
     assert code in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_manifest_that_the_page_shows_is_imported(data: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs/import.md").read_text(encoding="utf-8")
+    shown = page.partition("```csv\n")[2].partition("```")[0]
+    (tmp_path / "清单.csv").write_text(shown, encoding="utf-8")
+    (tmp_path / "证").mkdir()
+    (tmp_path / "租赁合同（2019）.pdf").write_bytes(b"%PDF-1.4\n1")
+    for name in ("正面", "反面"):
+        (tmp_path / "证" / f"{name}.jpg").write_bytes(b"\xff\xd8\xff\xe0" + name.encode())
+    done = mianjiao("import", "--data", data, tmp_path / "清单.csv", "--json")
+    assert json.loads(done.stdout)["imported"] == 2
+    for name in COLUMNS:
+        assert f"`{name}`" in page
 
 
 def test_import_is_resumable_and_reports_refused_rows(data: Path, tmp_path: Path) -> None:
@@ -216,6 +263,8 @@ def test_log_prints_checkpoint_proof_and_consistency(played: Played) -> None:
     hashes = [one for one in lines[: lines.index("")] if len(one) == 44]
     assert hashes
     assert all(len(base64.b64decode(one, validate=True)) == 32 for one in hashes)
+    beyond = mianjiao("log", "proof", str(size), "--data", played.data, expect=None)
+    assert "index_beyond_log" in beyond.stderr
     for arguments in (["proof", str(size)], ["consistency", str(size + 1)], ["proof", "-1"]):
         done = mianjiao("log", *arguments, "--data", played.data, expect=None)
         assert done.returncode in (1, 2)
@@ -322,6 +371,24 @@ def test_serve_on_a_used_port_is_one_line(data: Path) -> None:
         done = mianjiao("serve", "--data", data, "--port", port, expect=1)
     assert "address_in_use" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_serve_on_an_address_that_is_not_ours_says_why(data: Path) -> None:
+    for host in ("nosuch.invalid", "192.0.2.1", "x" * 70):
+        done = mianjiao("serve", "--data", data, "--host", host, "--port", "0", expect=1)
+        assert "address_refused" in done.stderr, done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_serve_on_ipv6(data: Path) -> None:
+    if not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    process = nursery().start("serve", "--data", data, "--host", "::1", "--port", "0", "--json")
+    url = json.loads(process.stdout.readline())["url"]
+    assert url.startswith("http://[::1]:")
+    assert httpx2.get(f"{url}/health/ready").status_code == 200
+    process.terminate()
+    assert process.wait(timeout=30) == 0
 
 
 def test_a_second_server_on_one_store_stands_by(data: Path) -> None:

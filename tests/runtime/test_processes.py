@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -184,6 +185,26 @@ def test_workers_end_with_the_process_that_forked_them_and_are_replaced(
     assert opened(processes.caller(url))
     processes.stop()
     assert processes.problems() == []
+
+
+def test_a_sigterm_to_all_ends_the_parent_after_the_last_request(processes: Processes) -> None:
+    """As a supervisor sends it to a whole group or control group."""
+    url, parent = processes.start("serve", "--workers", "2")
+    workers = workers_of(parent)
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as slow:
+        head = b"POST /v1/cases HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+        slow.sendall(head + b"Expect: 100-continue\r\n\r\n")
+        assert b" 100 " in slow.recv(1000)
+        for pid in (parent, forker_of(parent), *workers):
+            os.kill(pid, signal.SIGTERM)
+        until(lambda: sum(map(alive, workers)) == 1, "the idle worker stays")
+        assert alive(parent), "it left a worker at work"
+        slow.sendall(b"{}")
+        assert slow.recv(1000).startswith(b"HTTP/1.1 4")
+    until(lambda: not alive(parent), "the parent stays")
+    assert not any(map(alive, workers))
+    processes.stop()
 
 
 def test_workers_that_do_not_stay_stop_the_service(processes: Processes) -> None:

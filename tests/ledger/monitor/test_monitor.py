@@ -85,6 +85,18 @@ def test_two_trees_are_noticed_and_proved(
     assert watch()[0] == 1, "what is wrong is never taken for verified"
 
 
+def test_a_wrong_address_is_no_damage_but_a_log_that_vanishes_is(log: Served, watch: Watch) -> None:
+    log.publish(entries(0, 300))
+    (log.folder / "checkpoint").rename(log.folder / "aside")
+    code, facts = watch()
+    assert (code, facts["code"]) == (3, "log_unreachable")
+    (log.folder / "aside").rename(log.folder / "checkpoint")
+    assert watch()[0] == 0
+    (log.folder / "checkpoint").unlink()
+    code, facts = watch()
+    assert (code, facts["code"]) == (1, "log_damaged")
+
+
 def test_a_log_that_goes_back_is_noticed(log: Served, watch: Watch) -> None:
     log.publish(entries(0, 300))
     earlier = (log.folder / "checkpoint").read_bytes()

@@ -98,8 +98,10 @@ def test_bytes_in_neither_encoding_and_too_many_are_refused() -> None:
 def test_columns_may_stand_in_any_order_but_all_must_be_there() -> None:
     (row,) = parse(text_of(GOOD, columns=tuple(reversed(COLUMNS))))
     assert isinstance(row, ManifestRow)
-    with pytest.raises(ManifestUnreadable):
+    with pytest.raises(ManifestUnreadable, match="the header lacks files"):
         parse(text_of(GOOD, columns=COLUMNS[:-1]))
+    with pytest.raises(ManifestUnreadable, match="doubled"):
+        parse(text_of(GOOD, columns=(*COLUMNS, "files")))
     with pytest.raises(ManifestUnreadable):
         parse(text_of(GOOD, columns=(*COLUMNS, "surplus")))
     with pytest.raises(ManifestUnreadable):
