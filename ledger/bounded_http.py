@@ -89,6 +89,7 @@ class _Deadline(threading.local):
 class _Transport(httpx2.HTTPTransport):
     def __init__(self, deadline: _Deadline) -> None:
         super().__init__(trust_env=False)
+        # Private, as nothing public takes a network of one's own: a test says if it goes away.
         self._pool.close()
         self._pool = httpcore2.ConnectionPool(
             ssl_context=_authorities(),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kernel.canonical import JsonValue, canonical_bytes, parse_record
-from ledger.anchoring.rows import covering, proved_sizes
+from ledger.anchoring.rows import covering, newest_kept
 from ledger.anchors import with_proof
 from ledger.checkpoints import SignedCheckpoint, parse_checkpoint
 from ledger.errors import CommitmentMismatch, NotYetLogged, PublicEntry, ReceiptElsewhere
@@ -121,10 +121,15 @@ class LogEvidence:
         those that ended before their last checkpoint had it, and the newest."""
         self._published()
         with self._database.read() as tx:
-            proved = proved_sizes(tx, kind, source)
-        ended = [
-            reader
-            for reader in self._readers.retired.readers()
-            if reader.final is not None and proved.get(reader.shard, 0) < reader.final.size
-        ]
+            ended = [
+                reader
+                for reader in self._readers.retired.readers()
+                if reader.final is not None
+                and _proved(tx, kind, source, reader.shard) < reader.final.size
+            ]
         return [*ended, self._readers.newest]
+
+
+def _proved(tx: ReadTx, kind: str, source: str, shard: str) -> int:
+    newest = newest_kept(tx, kind, source, shard)
+    return 0 if newest is None else newest.size

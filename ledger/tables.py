@@ -87,9 +87,13 @@ chain_transactions = Table(
     Column("changed_at", UtcDateTime, nullable=False),
 )
 Index(
-    "ix_chain_transactions_source_state",
+    "ix_chain_transactions_source_size",
+    *(chain_transactions.c[n] for n in ("source", "state", "shard", "size")),
+)
+Index(
+    "ix_chain_transactions_source_signed_at",
     chain_transactions.c.source,
-    chain_transactions.c.state,
+    chain_transactions.c.signed_at,
 )
 
 # Evidence about a published checkpoint from outside: `kind` chain or stamp, `source` the
@@ -132,4 +136,12 @@ Index("ix_evidence_in_log_anchor", evidence_in_log.c.anchor)
 Index(
     "ix_evidence_in_log_shard_kind_size", *(evidence_in_log.c[n] for n in ("shard", "kind", "size"))
 )
-Index("ix_anchors_shard_size", anchors.c.shard, anchors.c.size)
+Index("ix_evidence_in_log_at", evidence_in_log.c.at)
+Index(
+    "ix_anchors_source_size",
+    *(anchors.c[n] for n in ("shard", "kind", "source", "state", "size")),
+)
+Index("ix_anchors_kind_source_state", *(anchors.c[n] for n in ("kind", "source", "state")))
+Index(
+    "ix_anchors_kind_source_expires_at", *(anchors.c[n] for n in ("kind", "source", "expires_at"))
+)

@@ -72,8 +72,12 @@ cases = Table(
     Column("entry_id", Id, nullable=False),
 )
 Index("ix_cases_applicant", cases.c.applicant)
-Index("ix_cases_department_state", cases.c.department, cases.c.state)
-Index("ix_cases_window_org", cases.c.window_org)
+# A body lists its cases page by page, newest first, of one state or of each (`paging`).
+for _body in ("department", "window_org"):
+    Index(
+        f"ix_cases_{_body}_state_opened_at",
+        *(cases.c[name] for name in (_body, "state", "opened_at", "case_id")),
+    )
 
 # The process records (过程信息) of a case, in order.
 case_events = Table(
@@ -199,6 +203,9 @@ grants = Table(
     Column("capacity", Code, nullable=True),
     Column("case_id", Id, ForeignKey("cases.case_id"), nullable=True),  # null: binds at first use
     Column("audience", CreditCode, nullable=True),  # the window body that asked
+    # The bodies of its case, once it has one, by which they find it.
+    Column("window_org", CreditCode, nullable=True),
+    Column("department", CreditCode, nullable=True),
     Column("matter", String(12), nullable=True),
     Column("use", Code, nullable=False),  # once | until
     Column("status", Code, nullable=False),
@@ -215,6 +222,13 @@ grants = Table(
 Index("ix_grants_holder", grants.c.holder)
 Index("ix_grants_case_id", grants.c.case_id)
 Index("ix_grants_status_expires_at", grants.c.status, grants.c.expires_at)
+for _body in ("audience", "window_org", "department"):
+    Index(
+        f"ix_grants_{_body}_status_requested_at",
+        *(grants.c[name] for name in (_body, "status", "requested_at", "grant_id")),
+        sqlite_where=grants.c[_body].is_not(None),
+        postgresql_where=grants.c[_body].is_not(None),
+    )
 
 grant_items = Table(
     "grant_items",
@@ -320,7 +334,10 @@ tasks = Table(
     Column("done_at", UtcDateTime, nullable=True),
     Column("entry_id", Id, nullable=False),
 )
-Index("ix_tasks_department_state", tasks.c.department, tasks.c.state)
+Index(
+    "ix_tasks_department_state_created_at",
+    *(tasks.c[name] for name in ("department", "state", "created_at", "task_id")),
+)
 
 # The last serial number handed out per scope of the case-number pattern.
 case_numbers = Table(

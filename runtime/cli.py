@@ -176,7 +176,6 @@ def fsck(
         int,
         Parameter(
             name="--jobs",
-            validator=validators.Number(gte=1),
             help="进程数 / Processes that share the rows.",
         ),
     ] = 1,
@@ -196,7 +195,6 @@ def scrub(
         int | None,
         Parameter(
             name="--jobs",
-            validator=validators.Number(gte=1),
             help="进程数，默认为处理器数 / Processes; one for each processor if not given.",
         ),
     ] = None,
@@ -402,7 +400,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 2
     except CodedError as error:
         print(f"mianjiao: {error}", file=sys.stderr)
-        return 2 if error.code.endswith("_unreadable") else 1
+        # 1 says that something was looked at and is not well.
+        return 2 if error.code.endswith(("_unreadable", "jobs_invalid")) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -112,6 +112,12 @@ class SettingInvalid(InvalidInput):
         return self.en.format(name=self.details["name"], rule=self.details["rule_en"])
 
 
+class JobsInvalid(InvalidInput):
+    code = "jobs_invalid"
+    zh = "进程数（--jobs）必须是 1 到 {most} 的整数"
+    en = "the number of processes (--jobs) must be a whole number from 1 to {most}"
+
+
 class SettingUnknown(InvalidInput):
     code = "setting_unknown"
     zh = "没有 {name} 这项设置；全部设置见 docs/operations.md"

@@ -11,6 +11,7 @@ from storage.database import ReadTx
 _WAITING = (
     select(ledger_entries.c.position)
     .where(ledger_entries.c.leaf_index.is_(None))
+    .order_by(ledger_entries.c.position)  # else SQLite goes through an index of all entries
     .limit(bindparam("most"))
     .subquery()
 )

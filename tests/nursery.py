@@ -33,6 +33,8 @@ _LATE = (
     "alembic",
     "archive.checks",
     "ledger.witness.http",
+    "migrations.apply",
+    "migrations.schema",
     "psycopg",
     "runtime.demo.tryout",
     "runtime.serving",

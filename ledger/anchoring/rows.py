@@ -1,10 +1,11 @@
 """The rows of anchoring: transactions, and evidence kept. Every change is one unit of work."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, or_, select, update
+from sqlalchemy import RowMapping, insert, or_, select, update
 
 from ledger.leaves import EVIDENCE
 from ledger.tables import anchors, chain_transactions, ledger_entries
@@ -131,7 +132,8 @@ def keep(
     may have asked for it at the same time."""
     columns = anchors.c
     same = (columns.kind == kind, columns.source == source, columns.size == size)
-    if tx.scalar(select(columns.position).where(columns.shard == shard, *same).limit(1)):
+    kept = select(columns.position).where(columns.shard == shard, *same)
+    if tx.scalar(kept.where(columns.state.in_((MINED, FINAL))).limit(1)):
         return
     tx.execute(
         insert(anchors),
@@ -185,50 +187,70 @@ def kept_of(tx: ReadTx, kind: str, source: str, state: str) -> list[KeptAnchor]:
 
 
 def newest_kept(tx: ReadTx, kind: str, source: str, shard: str) -> KeptAnchor | None:
+    """About the largest checkpoint, whichever state the evidence is in."""
+    found = [_newest(tx, kind, source, shard, state) for state in (MINED, FINAL)]
+    return max(
+        (one for one in found if one is not None),
+        key=lambda one: (one.size, one.position),
+        default=None,
+    )
+
+
+def _newest(tx: ReadTx, kind: str, source: str, shard: str, state: str) -> KeptAnchor | None:
     columns = anchors.c
     row = tx.one(
         select(anchors)
         .where(columns.kind == kind, columns.source == source, columns.shard == shard)
+        .where(columns.state == state)
         .order_by(columns.size.desc(), columns.position.desc())
         .limit(1)
     )
     return None if row is None else _kept(row)
 
 
-def proved_sizes(tx: ReadTx, kind: str, source: str) -> dict[str, int]:
-    """By shard, the largest checkpoint about which this source's evidence is kept."""
-    columns = anchors.c
-    rows = tx.all(
-        select(columns.shard, func.max(columns.size).label("size"))
-        .where(columns.kind == kind, columns.source == source)
-        .group_by(columns.shard)
-    )
-    return {row["shard"]: row["size"] for row in rows}
-
-
 def covering(tx: ReadTx, shard: str, index: int, most: int = 8) -> list[KeptAnchor]:
     """Final evidence for an entry's receipt: of each source what is kept about the smallest
     checkpoint that holds the entry, which proves the earliest time; newest first."""
     columns = anchors.c
-    smallest = (
-        select(columns.kind, columns.source, func.min(columns.size).label("size"))
-        .where(columns.shard == shard, columns.size > index, columns.state == FINAL)
-        .group_by(columns.kind, columns.source)
-        .subquery()
-    )
-    rows = tx.all(
-        select(anchors)
-        .join(
-            smallest,
-            (columns.kind == smallest.c.kind)
-            & (columns.source == smallest.c.source)
-            & (columns.size == smallest.c.size),
+    found: list[KeptAnchor] = []
+    for kind, source in _sources(tx, shard):
+        same = (columns.shard == shard, columns.kind == kind, columns.source == source)
+        size = tx.scalar(
+            select(columns.size)
+            .where(*same, columns.size > index, columns.state == FINAL)
+            .order_by(columns.size)
+            .limit(1)
         )
-        .where(columns.shard == shard, columns.state == FINAL)
-        .order_by(columns.kind, columns.source, columns.position.desc())
-        .limit(most)
+        if size is not None:
+            rows = tx.all(
+                select(anchors)
+                .where(*same, columns.size == size, columns.state == FINAL)
+                .order_by(columns.position.desc())
+                .limit(most - len(found))
+            )
+            found += [_kept(row) for row in rows]
+        if len(found) == most:
+            break
+    return found
+
+
+def _sources(tx: ReadTx, shard: str) -> Iterator[tuple[str, str]]:
+    """Kind and name of each source that has evidence about a shard, in their order. From one
+    to the next by the index: there are few, and each has a row every some minutes."""
+    columns = anchors.c
+    names = (
+        select(columns.kind, columns.source)
+        .where(columns.shard == shard)
+        .order_by(columns.kind, columns.source)
+        .limit(1)
     )
-    return [_kept(row) for row in rows]
+    row = tx.one(names)
+    while row is not None:
+        kind, source = row["kind"], row["source"]
+        yield kind, source
+        row = tx.one(names.where(columns.kind == kind, columns.source > source))
+        if row is None:
+            row = tx.one(names.where(columns.kind > kind))
 
 
 def _transaction(row: RowMapping) -> Transaction:
@@ -282,35 +304,27 @@ class Reached:
 
 def reached(tx: ReadTx, kind: str, source: str, shard: str) -> Reached:
     """Sizes of the newest checkpoint that is mined, that is final, and that waits; 0: none."""
-    columns, sent = anchors.c, chain_transactions.c
-    kept = {
-        row["state"]: row
-        for row in tx.all(
-            select(
-                columns.state,
-                func.max(columns.size).label("size"),
-                func.max(columns.at).label("at"),
-            )
-            .where(columns.kind == kind, columns.source == source, columns.shard == shard)
-            .group_by(columns.state)
-        )
-    }
-    moved = {
-        row["state"]: row["size"]
-        for row in tx.all(
-            select(sent.state, func.max(sent.size).label("size"))
-            .where(sent.source == source, sent.shard == shard)
-            .group_by(sent.state)
-        )
-    }
+    kept = {state: _newest(tx, kind, source, shard, state) for state in (MINED, FINAL)}
+    moved = {state: _largest(tx, source, shard, state) for state in (PENDING, MINED, FINAL)}
     sizes = {
-        state: max(kept[state]["size"] if state in kept else 0, moved.get(state, 0))
-        for state in (MINED, FINAL)
+        state: max(0 if newest is None else newest.size, moved[state])
+        for state, newest in kept.items()
     }
-    times = [row["at"] for row in kept.values()]
     return Reached(
         mined=max(sizes.values()),
         final=sizes[FINAL],
-        waiting=moved.get(PENDING, 0),
-        at=max(times) if times else None,
+        waiting=moved[PENDING],
+        at=max((newest.at for newest in kept.values() if newest is not None), default=None),
     )
+
+
+def _largest(tx: ReadTx, source: str, shard: str, state: str) -> int:
+    """Size of the largest checkpoint of this shard that a transaction in this state tells."""
+    sent = chain_transactions.c
+    size: int | None = tx.scalar(
+        select(sent.size)
+        .where(sent.source == source, sent.state == state, sent.shard == shard)
+        .order_by(sent.size.desc())
+        .limit(1)
+    )
+    return size or 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import ColumnElement, and_, bindparam, false, select
+from sqlalchemy import bindparam, select
 
 from kernel.principals import Principal, Role
 from ledger.records import Row
@@ -17,7 +17,7 @@ from materials_api.errors import (
     CaseUnknown,
     RecordMismatch,
 )
-from materials_api.paging import Page, page_of
+from materials_api.paging import Page, page_of_parts
 from materials_api.room import MaterialsRoom
 from materials_api.rules.visibility import (
     ARCHIVED,
@@ -138,13 +138,10 @@ def list_cases(
     limit: int,
 ) -> Page[CaseView]:
     """The cases that `case_for` would show, newest first."""
-    where: list[ColumnElement[bool]] = [_visible(principal)]
-    if state is not None:
-        where.append(cases.c.state == state.value)
+    parts = _visible(principal, state)
     if number is not None:
-        where.append(cases.c.number == number)
-    page = page_of(tx, select(cases).where(and_(*where)), cases.c.opened_at, cases.c.case_id,
-                   cursor=cursor, limit=limit)  # fmt: skip
+        parts = [{**part, "number": number} for part in parts]
+    page = page_of_parts(tx, cases, parts, "opened_at", "case_id", cursor=cursor, limit=limit)
     return page.map(view_of)
 
 
@@ -200,17 +197,22 @@ def _parsed(content: bytes) -> Catalogue:
     return Catalogue.parse(content)
 
 
-def _visible(principal: Principal) -> ColumnElement[bool]:
-    """The rows that `case_for` would show, as a condition."""
-    if principal.role is Role.APPLICANT and principal.holder is not None:
-        return cases.c.applicant == principal.holder
-    if principal.role is Role.WINDOW and principal.org is not None:
-        return cases.c.window_org == principal.org
-    if principal.role is Role.DEPARTMENT and principal.org is not None:
-        return cases.c.department == principal.org
-    if principal.role is Role.ARCHIVIST:
-        return and_(
-            cases.c.department.in_(sorted(fonds_of(principal))),
-            cases.c.state.in_([state.value for state in ARCHIVED]),
-        )
-    return false()
+def _visible(principal: Principal, state: CaseState | None) -> list[dict[str, str]]:
+    """What the rows have that `case_for` would show, in this state if one is named."""
+    states = list(CaseState) if state is None else [state]
+    column, values = "department", [principal.org]
+    if principal.role is Role.APPLICANT:
+        column, values = "applicant", [principal.holder]
+    elif principal.role is Role.WINDOW:
+        column = "window_org"
+    elif principal.role is Role.ARCHIVIST:
+        values = [*sorted(fonds_of(principal))]
+        states = [one for one in states if one in ARCHIVED]
+    elif principal.role is not Role.DEPARTMENT:
+        return []
+    return [
+        {column: value, "state": one.value}
+        for value in values
+        if value is not None
+        for one in states
+    ]

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import insert, select, update
 
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal
+from ledger.records import Row
 from materials_api.errors import TaskDone, TaskUnknown
-from materials_api.paging import Page, page_of
+from materials_api.paging import Page, page_of_parts
 from materials_api.record_checks import checked_state
 from materials_api.room import MaterialsRoom
 from materials_api.tables import tasks
@@ -89,10 +90,9 @@ def list_tasks(
     tx: ReadTx, department: str, *, state: TaskState | None, cursor: str | None, limit: int
 ) -> Page[TaskView]:
     """The department's tasks, newest first."""
-    query = select(tasks).where(tasks.c.department == department)
-    if state is not None:
-        query = query.where(tasks.c.state == state.value)
-    page = page_of(tx, query, tasks.c.created_at, tasks.c.task_id, cursor=cursor, limit=limit)
+    states = TaskState if state is None else [state]
+    parts = [{"department": department, "state": one.value} for one in states]
+    page = page_of_parts(tx, tasks, parts, "created_at", "task_id", cursor=cursor, limit=limit)
     return page.map(_view)
 
 
@@ -137,7 +137,7 @@ def finish_task(
     return _view(done)
 
 
-def _view(row: RowMapping) -> TaskView:
+def _view(row: Row) -> TaskView:
     return TaskView(
         task_id=row["task_id"],
         kind=TaskKind(row["kind"]),

@@ -14,7 +14,7 @@ from materials_api.fsck.uses import RELEASED, UseCheck
 from materials_api.grants.lifecycle import GrantState
 from materials_api.grants.records import Grant, read_grant
 from materials_api.room import MaterialsRoom
-from materials_api.tables import grant_items, material_files, tickets, verifications
+from materials_api.tables import cases, grant_items, material_files, tickets, verifications
 from storage.database import ReadTx
 from storage.database.prepared import Prepared
 
@@ -27,6 +27,9 @@ _FILE = Prepared(
         material_files.c.material_id == bindparam("material"),
         material_files.c.position == bindparam("position"),
     )
+)
+_CASE = Prepared(
+    select(cases.c.window_org, cases.c.department).where(cases.c.case_id == bindparam("case"))
 )
 _VERIFICATION = Prepared(
     select(verifications.c.item, verifications.c.outcome).where(
@@ -57,6 +60,7 @@ class GrantCheck:
         expected = {**grant.columns(grant.entry_id), "version": len(history)}
         wrong = [name for name, told in expected.items() if row[name] != told]
         wrong += self._code(row, grant)
+        wrong += self._bodies(tx, row)
         self._found.columns("grant_row", grant_id, wrong)
         rows = _ITEMS.all(tx, {"grant": grant_id})
         stored = {one["item"]: one["approved"] for one in rows}
@@ -105,6 +109,12 @@ class GrantCheck:
         if end is None:
             wrong.append("code_expires_at")
         return wrong
+
+    def _bodies(self, tx: ReadTx, row: Row) -> list[str]:
+        """Not in its record: they are those of its case."""
+        case = None if row["case_id"] is None else _CASE.one(tx, {"case": row["case_id"]})
+        told = case or {"window_org": None, "department": None}
+        return [name for name, value in told.items() if row[name] != value]
 
     def _impossible(self, tx: ReadTx, row: Row) -> list[str]:
         wrong = []

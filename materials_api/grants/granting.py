@@ -7,8 +7,9 @@ together. The grant itself, and how its records look, is in `grants.records`.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import or_, select, update
 
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal, Role
@@ -48,9 +49,9 @@ from materials_api.grants.stored_items import (
     StoredItem,
     item_of_holder,
 )
-from materials_api.paging import Page, page_of
+from materials_api.paging import Page, page_of, page_of_parts
 from materials_api.room import MaterialsRoom
-from materials_api.tables import cases, grant_items, grants
+from materials_api.tables import grant_items, grants
 from materials_api.texts import clean_text
 from storage import audit
 from storage.database import ReadTx, WriteTx
@@ -240,25 +241,21 @@ def list_grants(
     limit: int,
 ) -> Page[Grant]:
     """The grants that `grant_for` would show, newest first."""
+    by, whose = ["audience", "window_org", "department"], principal.org
     if principal.role is Role.APPLICANT:
-        where = [grants.c.holder == principal.holder]
-    else:
-        ours = select(cases.c.case_id).where(
-            or_(cases.c.window_org == principal.org, cases.c.department == principal.org)
+        by, whose = ["holder"], principal.holder
+    states = [one.value for one in (GrantState if state is None else [state])]
+    time, key = grants.c.requested_at, grants.c.grant_id
+    page: Page[Any]
+    if case_id is None:
+        parts = [{column: whose, "status": one} for column in by for one in states]
+        page = page_of_parts(tx, grants, parts, time.name, key.name, cursor=cursor, limit=limit)
+    else:  # all of the case is read
+        seen = or_(*(grants.c[column] == whose for column in by))
+        of_case = select(grants).where(
+            grants.c.case_id == case_id, grants.c.status.in_(states), seen
         )
-        where = [or_(grants.c.audience == principal.org, grants.c.case_id.in_(ours))]
-    if state is not None:
-        where.append(grants.c.status == state.value)
-    if case_id is not None:
-        where.append(grants.c.case_id == case_id)
-    page = page_of(
-        tx,
-        select(grants).where(and_(*where)),
-        grants.c.requested_at,
-        grants.c.grant_id,
-        cursor=cursor,
-        limit=limit,
-    )
+        page = page_of(tx, of_case, time, key, cursor=cursor, limit=limit)
     return page.map(lambda row: open_grant(room, tx, row["grant_id"]))
 
 

@@ -31,7 +31,7 @@ from materials_api.errors import RecordMismatch, RowChanged
 from materials_api.grants.errors import GrantUnknown
 from materials_api.grants.lifecycle import GrantState, GrantUse
 from materials_api.room import MaterialsRoom
-from materials_api.tables import grant_items, grants
+from materials_api.tables import cases, grant_items, grants
 from storage.database import ReadTx, WriteTx
 from storage.database.prepared import Prepared
 
@@ -117,7 +117,7 @@ class Grant:
         }  # fmt: skip
 
     def columns(self, entry_id: str) -> dict[str, Any]:
-        """The row, as the record `entry_id` makes it."""
+        """The row, as the record `entry_id` makes it; of the bodies of its case see `bodies`."""
         return {
             "holder": self.holder,
             "person": self.person,
@@ -133,6 +133,14 @@ class Grant:
             "expires_at": self.expires_at,
             "spent_at": self.spent_at,
             "entry_id": entry_id,
+        }
+
+    def bodies(self) -> dict[str, Any]:
+        """The columns that repeat whose case it is, to be read from the case's row."""
+        own = cases.c.case_id == self.case_id
+        return {
+            name: select(cases.c[name]).where(own).scalar_subquery()
+            for name in ("window_org", "department")
         }
 
 
@@ -214,7 +222,11 @@ def add_grant(
 ) -> Grant:
     """Record a new grant and insert its rows; the grant with its entry."""
     entry = room.ledger.journal.record(tx, at, kind, grant.grant_id, grant.body(by))
-    tx.execute(insert(grants), {"grant_id": grant.grant_id, **grant.columns(entry.entry_id)})
+    tx.execute(
+        insert(grants).values(
+            grant_id=grant.grant_id, **grant.columns(entry.entry_id), **grant.bodies()
+        )
+    )
     tx.insert_many(
         grant_items,
         [
@@ -243,7 +255,7 @@ def save_grant(
     done = tx.execute(
         update(grants)
         .where(grants.c.grant_id == grant.grant_id, grants.c.version == grant.version)
-        .values(code_mac=None, code_expires_at=None, **values)
+        .values(code_mac=None, code_expires_at=None, **values, **grant.bodies())
     )
     if done.rowcount != 1:
         raise RowChanged()

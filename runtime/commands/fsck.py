@@ -15,8 +15,8 @@ from ledger.fsck_reading import UNREADABLE, Findings, Share
 from ledger.problems import Problem
 from ledger.problems import Progress as Tell
 from runtime.fsck_checks import CHECKS, SENTENCES, check
-from runtime.scrub.pools import local_pool
-from runtime.scrub.units import Checked
+from runtime.pool.pools import check_processes, local_pool
+from runtime.pool.units import Checked
 from runtime.store import Store, open_store
 
 NAMES = {
@@ -53,6 +53,7 @@ def check_store(data: Path, *, as_json: bool, jobs: int = 1) -> int:
 
     A store that cannot even be opened is one problem: the reason.
     """
+    check_processes(jobs)
     console = Console(stderr=True)
     checked = "-"
     try:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kernel.errors import CodedError
 from runtime.commands.fsck import NAMES, SHOWN, lines
+from runtime.pool.pools import MOST, check_processes
 from runtime.scrub.progress import ScrubProgress, alone, load
 from runtime.scrub.scrubbing import Tell, scrub
 from runtime.store import open_store
@@ -34,6 +35,8 @@ def scrub_store(
     """0: all was looked at and is well; 1: all was looked at, with every problem named;
     2: it could not be done to its end. The next call goes on where this one stopped.
     """
+    jobs = min(os.cpu_count() or 1, MOST) if jobs is None else jobs
+    check_processes(jobs)
     console = Console(stderr=True)
     try:
         with open_store(data) as store, alone(store.data):
@@ -47,7 +50,7 @@ def scrub_store(
                 scrub(
                     store,
                     progress,
-                    jobs=jobs or os.cpu_count() or 1,
+                    jobs=jobs,
                     bytes_per_second=max_mb_per_second * MB if max_mb_per_second else None,
                     ray=ray,
                     tell=tell,

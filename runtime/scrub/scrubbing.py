@@ -10,9 +10,8 @@ from ledger.merkle import TILE_WIDTH
 from ledger.retired import shard_of
 from ledger.scrub import bundle_count
 from runtime.errors import ScrubStopped
-from runtime.scrub.pools import Pool, local_pool, ray_pool
-from runtime.scrub.progress import ScrubProgress
-from runtime.scrub.units import (
+from runtime.pool.pools import Pool, local_pool, ray_pool
+from runtime.pool.units import (
     MIB,
     Bundles,
     Result,
@@ -21,6 +20,7 @@ from runtime.scrub.units import (
     plan_bundles,
     plan_objects,
 )
+from runtime.scrub.progress import ScrubProgress
 from runtime.store import Store
 
 LEDGER, OBJECTS = "ledger", "objects"

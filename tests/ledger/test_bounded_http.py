@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import httpcore2
 import httpx2
 import pytest
 
@@ -101,3 +102,9 @@ def test_who_is_not_there_or_no_address_is_said_by_the_library() -> None:
     with pytest.raises((httpx2.HTTPError, httpx2.InvalidURL)):
         http.ask("GET", "nowhere", limit=1)
     http.close()
+
+
+def test_the_library_still_keeps_its_connections_where_ours_are_put() -> None:
+    """It has no public way to give it a network: `_Transport` replaces what is made here."""
+    with httpx2.HTTPTransport(trust_env=False) as transport:
+        assert isinstance(transport._pool, httpcore2.ConnectionPool)

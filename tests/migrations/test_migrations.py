@@ -274,6 +274,30 @@ def test_files_are_kept_for_as_long_as_their_materials_already_were(database: Da
         )
 
 
+def test_grants_learn_the_bodies_of_their_cases(database: Database) -> None:
+    engine = database.writer_engine
+    upgrade(engine, "0008")
+    old = MetaData()
+    old.reflect(engine)
+    old.remove(old.tables["alembic_version"])
+    bodies = "SELECT window_org, department FROM cases WHERE case_id = '2-case_id'"
+    with engine.connect() as connection, connection.begin():
+        _fill(connection, old)
+        connection.execute(text("UPDATE grants SET case_id = NULL WHERE grant_id = '1-grant_id'"))
+        connection.execute(
+            text("UPDATE grants SET case_id = '2-case_id' WHERE grant_id = '2-grant_id'")
+        )
+        (whose,) = connection.execute(text(bodies)).all()
+    upgrade(engine)
+    with engine.connect() as connection, connection.begin():
+        first, second = connection.execute(
+            text("SELECT window_org, department FROM grants ORDER BY grant_id LIMIT 2")
+        ).all()
+    assert tuple(first) == (None, None)
+    assert tuple(second) == tuple(whose)
+    assert all(whose)
+
+
 def _parent_and_child(connection: Connection) -> None:
     connection.execute(text("CREATE TABLE parent (id INTEGER CONSTRAINT pk_parent PRIMARY KEY)"))
     connection.execute(

@@ -154,3 +154,15 @@ def test_the_same_work_runs_on_a_ray_cluster(data: Path) -> None:
 def test_a_cluster_that_does_not_answer_is_named(data: Path) -> None:
     done = mianjiao("scrub", "--data", data, "--ray", "127.0.0.1:1", expect=2)
     assert "ray_unreachable" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["fsck", "scrub"])
+@pytest.mark.parametrize("jobs", ["0", "-1", "65", "1000000"])
+def test_no_more_processes_are_started_than_a_machine_can_bear(
+    tmp_path: Path, command: str, jobs: str
+) -> None:
+    done = mianjiao(command, "--data", tmp_path, "--jobs", jobs, expect=2)
+    assert done.stderr.count("\n") == 1
+    assert "必须是 1 到 64 的整数" in done.stderr
+    assert "from 1 to 64" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -20,8 +20,8 @@ from ledger.tables import ledger_entries
 from materials_api.tables import verifications
 from runtime.cli import run
 from runtime.commands.fsck import run_checks
-from runtime.scrub.units import plan_bundles
-from runtime.scrub.work import Worker
+from runtime.pool.units import plan_bundles
+from runtime.pool.work import Worker
 from runtime.settings import read_settings
 from runtime.store import open_store
 

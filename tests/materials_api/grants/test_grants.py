@@ -30,6 +30,8 @@ from materials_api.rules.rule_errors import GrantTransitionIllegal
 from materials_api.tables import grant_items, grants
 from parties.errors import NotActingForHolder
 
+OTHER = "12310199MB2Y04049F"
+
 
 def test_a_window_asks_for_requirements_and_the_store_chooses_the_newest_fitting_item(desk) -> None:
     desk.lease()
@@ -227,6 +229,43 @@ def test_grants_are_listed_in_pages_and_by_state(desk) -> None:
         )
     )  # fmt: skip
     assert [grant.grant_id for grant in granted.items] == [made[2].grant_id]
+
+
+def test_bodies_list_each_grant_once_whatever_its_state_and_why_they_see_it(desk) -> None:
+    lease, case = desk.lease(), desk.case()
+    made = []
+    for number in range(6):
+        desk.hall.advance(seconds=1)
+        if number == 3:  # meant for another body, and seen by those of its case all the same
+            made.append(desk.make(desk.company(), (lease,), case=case.case_id, audience=OTHER))
+        else:
+            made += desk.ask(case.case_id, items=(lease,))
+    desk.approve(made[1], desk.company())
+    desk.revoke(desk.approve(made[4], desk.company()), desk.company())
+    newest = [grant.grant_id for grant in reversed(made)]
+    other = Principal("tok_" + "0" * 26, Role.WINDOW, org=OTHER)
+    for who, seen in (
+        (desk.hall.window, newest),
+        (desk.hall.department, newest),
+        (other, [made[3].grant_id]),
+    ):
+        for limit in (1, 2, 50):
+            pages: list[list[str]] = []
+            cursor = None
+            while cursor is not None or not pages:
+                page = desk.hall.read(
+                    lambda tx, who=who, cursor=cursor, limit=limit: list_grants(
+                        desk.room, tx, who, cursor=cursor, limit=limit
+                    )
+                )
+                pages.append([grant.grant_id for grant in page.items])
+                cursor = page.next
+            assert [one for page in pages for one in page] == seen
+            assert all(len(page) == limit for page in pages[:-1])
+        of_case = desk.hall.read(
+            lambda tx, who=who: list_grants(desk.room, tx, who, case_id=case.case_id, limit=50)
+        )
+        assert [grant.grant_id for grant in of_case.items] == seen
 
 
 def test_a_request_lapses_on_the_instant(desk) -> None:

@@ -33,7 +33,8 @@ NOTHING = {
     "materials": {"version", "retain_until"},
     "objects": {"cipher_sha256", "claimed_by", "created_at", "erased_at", "forgotten_at"}
     | {"retain_until", "locked_until"},
-    "grants": {"version", "code_mac", "code_expires_at"},
+    # The bodies are for lists of grants only.
+    "grants": {"version", "code_mac", "code_expires_at", "window_org", "department"},
     "grant_items": {"approved"},  # the record says what was approved
     "cases": {"number", "channel", "version", "opened_at", "accepted_at", "closed_at", "origin"},
     "case_events": {"sequence", "event", "role", "at", "entry_id", "case_id", "state"},

@@ -20,10 +20,10 @@ from materials_api.tables import material_files
 from materials_api.uploads.incoming import release_uploads
 from runtime.cli import run
 from runtime.errors import ScrubBusy
-from runtime.scrub.pace import PacedObjects
+from runtime.pool.pace import PacedObjects
+from runtime.pool.units import Bundles, Objects, Result, plan_bundles, plan_objects
+from runtime.pool.work import Job, Worker, work
 from runtime.scrub.progress import ScrubProgress, alone, load
-from runtime.scrub.units import Bundles, Objects, Result, plan_bundles, plan_objects
-from runtime.scrub.work import Job, Worker, work
 from runtime.store import Store
 from storage.objects import FilesystemStore, registry
 from storage.objects.port import new_object_key

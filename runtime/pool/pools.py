@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.errors import RayMissing, RayUnreachable, ScrubStopped
-from runtime.scrub.units import Result, Unit
-from runtime.scrub.work import Job, work
+from runtime.errors import JobsInvalid, RayMissing, RayUnreachable, ScrubStopped
+from runtime.pool.units import Result, Unit
+from runtime.pool.work import Job, work
 
+# Each has the program, the keys and sessions of the database of its own. More than this is a
+# slip of the finger: it would take the machine before it took the store.
+MOST = 64
 _CONNECT_SECONDS = 5.0
 
 
@@ -29,6 +32,12 @@ class Pool:
     job: Job
     size: int
     submit: Callable[[Unit], Future[Result]]
+
+
+def check_processes(number: int) -> None:
+    """`JobsInvalid` unless so many processes can be asked for."""
+    if not 1 <= number <= MOST:
+        raise JobsInvalid(most=MOST)
 
 
 @contextmanager

@@ -21,8 +21,8 @@ from ledger.records import Row
 from ledger.scrub import scrub_bundles
 from materials_api.fsck.scrub import ContentScrub, Known
 from runtime.fsck_checks import check
-from runtime.scrub.pace import PacedObjects
-from runtime.scrub.units import Bundles, Checked, Objects, Result, Unit
+from runtime.pool.pace import PacedObjects
+from runtime.pool.units import Bundles, Checked, Objects, Result, Unit
 from runtime.store import Store, open_store
 from storage.database import ReadTx
 from storage.errors import ObjectMissing
