@@ -2,6 +2,7 @@
 
 Readers then find the newest head in memory, as they do where the log is written, and
 those who wait for an entry are woken within an interval, not at their own next look.
+A look is a request to the store of the log, so it is only often while somebody waits.
 """
 
 import logging
@@ -9,11 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from ledger.checkpoints import SignedCheckpoint
 from ledger.reader import LogReader
 from ledger.sequencer import reason_of
 
-INTERVAL = 0.1  # seconds between two looks, if a look takes no longer
-FRESH = 1.0  # seconds for which a look counts; then readers look for themselves
+INTERVAL = 0.1  # seconds between two looks while somebody waits, if a look takes no longer
+FRESH = 0.2  # seconds for which a look counts; then readers look for themselves
+QUIET = 1.0  # seconds between two looks while nobody waits
+LINGER = 0.3  # seconds for which a call counts: longer than waiters let pass between two
 
 _log = logging.getLogger(__name__)
 
@@ -29,15 +33,23 @@ class Follower:
         self._leading = leading
         self._interval = interval
         self._stopping = threading.Event()
+        self._called = threading.Event()
+        self._called_until = 0.0
         self._thread: threading.Thread | None = None
         self._looked: float | None = None
         self._told = False
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the head in memory is the published one, or was a moment ago."""
+    def newest(self) -> SignedCheckpoint:
+        """The published checkpoint, as it is or was a moment ago. Raises what
+        `LogReader.refresh` raises."""
         looked = self._looked
-        return looked is not None and time.monotonic() - looked < FRESH
+        fresh = looked is not None and time.monotonic() - looked < FRESH
+        return self._reader.published() if fresh or self._leading() else self._refresh()
+
+    def call(self) -> None:
+        """Somebody waits for what is published next, and calls again while they do."""
+        self._called_until = time.monotonic() + LINGER
+        self._called.set()
 
     def start(self) -> None:
         self._stopping.clear()
@@ -46,6 +58,7 @@ class Follower:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._called.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -56,15 +69,23 @@ class Follower:
             if not self._leading():
                 self._look()
             self._stopping.wait(self._interval)
+            if time.monotonic() >= self._called_until:
+                self._called.wait(QUIET)
+            self._called.clear()
 
     def _look(self) -> None:
-        began = time.monotonic()
         try:
-            self._reader.refresh()
+            self._refresh()
         except Exception as error:  # noqa: BLE001 - whoever reads looks for itself, and is told
             if not self._told:
                 _log.warning("the checkpoint was not read: %s", reason_of(error))
             self._told = True
             return
         self._told = False
-        self._looked = began
+
+    def _refresh(self) -> SignedCheckpoint:
+        began = time.monotonic()
+        signed = self._reader.refresh()
+        if self._thread is not None:
+            self._looked = began
+        return signed

@@ -118,7 +118,9 @@ class Ledger:
         self.sequencer.vouch = partial(self.outside.compare, self.reader)
         self._worker = Worker(self.sequencer, lock, clock, interval)
         self._follower = Follower(self.reader, lambda: self.leading)
-        self._waiting = Waiting(database, self.readers, self.sequencer, self.checkpoint)
+        self._waiting = Waiting(
+            database, self.readers, self.sequencer, self.checkpoint, self._follower.call
+        )
         self.journal = Journal(vault, wake=self._worker.wake)
         self.cosigning: Cosigning | None = None
         self._ended: EndedCosigning | None = None
@@ -345,8 +347,7 @@ class Ledger:
 
     def signed_checkpoint(self) -> SignedCheckpoint:
         """The newest published checkpoint, verified."""
-        known = self.leading or self._follower.fresh
-        return self.reader.published() if known else self.reader.refresh()
+        return self._follower.newest()
 
     def checkpoint(self) -> Checkpoint:
         return self.signed_checkpoint().checkpoint

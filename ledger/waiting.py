@@ -26,12 +26,15 @@ class Waiting:
         readers: Readers,
         sequencer: Sequencer,
         published: Callable[[], Checkpoint],
+        call: Callable[[], None],
     ) -> None:
-        """`published`: the newest published checkpoint of the newest shard."""
+        """`published`: the newest published checkpoint of the newest shard. `call`: has it
+        looked for soon."""
         self._database = database
         self._readers = readers
         self._sequencer = sequencer
         self._published = published
+        self._call = call
 
     def wait_for(self, entry_id: str, seconds: float) -> bool:
         """Wait until the entry's checkpoint is published: True, or False after `seconds`.
@@ -52,13 +55,20 @@ class Waiting:
             if remaining <= 0 or self._sequencer.failure is not None:
                 return False
             size = published
+            self._call()
             self._readers.newest.wait_beyond(size, min(remaining, _POLL))
 
     def unpublished(self, records: Iterable[OpenedRecord]) -> list[str]:
         """The entries among them that no published checkpoint covers yet, in their order."""
-        size = self._published_size(0)
+        # What an older checkpoint covers a newer one does: mostly none has to be read.
+        waiting = self._uncovered(records, self._readers.newest.size)
+        if waiting:
+            waiting = self._uncovered(waiting, self._published_size(0))
+        return [record.entry_id for record in waiting]
+
+    def _uncovered(self, records: Iterable[OpenedRecord], size: int) -> list[OpenedRecord]:
         return [
-            record.entry_id
+            record
             for record in records
             if record.leaf_index is None
             or record.shard is None

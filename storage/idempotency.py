@@ -7,7 +7,7 @@ refused, not repeated.
 """
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, insert, select
 from kernel.canonical import canonical_bytes
 from kernel.clock import time_text
 from storage.database import Database, ReadTx, WriteTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, Wanted, read_ahead
 from storage.errors import IdempotencyMismatch, ReplyAltered
 from storage.keyvault import KeyVault
 from storage.tables import idempotency
@@ -65,23 +65,32 @@ class RequestKey:
 
 
 def once(
-    database: Database, at: datetime, key: RequestKey | None, work: Callable[[WriteTx], Reply]
+    database: Database,
+    at: datetime,
+    key: RequestKey | None,
+    work: Callable[[WriteTx], Reply],
+    ahead: Collection[Wanted] = (),
 ) -> Reply:
     """Run `work` and remember its reply under `key`, or return the remembered one.
 
     Without a key, just the work. A known key with another body raises
     `IdempotencyMismatch`, a reply that was edited meanwhile `ReplyAltered`. Work
-    that raises remembers nothing.
+    that raises remembers nothing. `ahead`: what the work will ask first, see `read_ahead`.
     """
-    return database.write(remembering(at, key, work))
+    return database.write(remembering(at, key, work, ahead))
 
 
 def remembering(
-    at: datetime, key: RequestKey | None, work: Callable[[WriteTx], Reply]
+    at: datetime,
+    key: RequestKey | None,
+    work: Callable[[WriteTx], Reply],
+    ahead: Collection[Wanted] = (),
 ) -> Callable[[WriteTx], Reply]:
     """The unit of work that `once` runs, for callers that submit it themselves."""
 
     def attempt(tx: WriteTx) -> Reply:
+        if ahead:
+            read_ahead(tx, ahead if key is None else [(_KNOWN, _asked(key)), *ahead])
         if key is None:
             return work(tx)
         known = remembered(tx, key)

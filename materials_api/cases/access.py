@@ -29,7 +29,7 @@ from materials_api.rules.visibility import (
 )
 from materials_api.tables import case_events, cases, catalogue_versions
 from storage.database import ReadTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, Wanted
 
 _BY_ID = Prepared(select(cases).where(cases.c.case_id == bindparam("case")))
 
@@ -91,9 +91,15 @@ def visible_to(principal: Principal, case: CaseView) -> CaseView:
     return case
 
 
+def asked_case(case_id: str) -> Wanted:
+    """What `load_case` asks, for `read_ahead`."""
+    return _BY_ID, {"case": case_id}
+
+
 def load_case(tx: ReadTx, case_id: str) -> CaseView:
     """The case whoever asks: for use cases that have checked who does. `CaseUnknown`."""
-    row = _BY_ID.one(tx, {"case": case_id})
+    statement, given = asked_case(case_id)
+    row = statement.one(tx, given)
     if row is None:
         raise CaseUnknown()
     return view_of(row)

@@ -14,7 +14,7 @@ from materials_api.errors import CaseStateForbids
 from materials_api.materials.lifecycle import MaterialState
 from materials_api.tables import case_requirements, materials
 from storage.database import ReadTx, WriteTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, Wanted
 
 UPLOAD = "upload"
 """The route of a requirement that was met by bringing the material."""
@@ -59,6 +59,11 @@ def still_open(case: CaseView) -> CaseView:
     return case
 
 
+def asked_last(case_id: str, requirement: str) -> Wanted:
+    """What `note_met` asks, for `read_ahead`."""
+    return _LAST, {"case": case_id, "requirement": requirement}
+
+
 def note_met(
     tx: WriteTx,
     at: datetime,
@@ -72,7 +77,8 @@ def note_met(
     reason: str | None = None,
 ) -> int:
     """Add the row that says how a requirement was met; its sequence number."""
-    last = _LAST.one(tx, {"case": case_id, "requirement": requirement})
+    statement, given = asked_last(case_id, requirement)
+    last = statement.one(tx, given)
     sequence = 1 if last is None or last["last"] is None else int(last["last"]) + 1
     _ADD.add(
         tx,

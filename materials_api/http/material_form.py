@@ -25,7 +25,7 @@ from materials_api.http.material_models import FormBody, MaterialFields, Registe
 from materials_api.http.materials import registered_out
 from materials_api.http.receiving import ending, receive_into
 from materials_api.materials.checks import FileInput
-from materials_api.materials.registration import ask_before, register_material
+from materials_api.materials.registration import ask_before, asked_registration, register_material
 from materials_api.room import MaterialsRoom
 from materials_api.uploads.forms import Form, FormReceiver
 from materials_api.uploads.incoming import check_room_for, discard
@@ -143,7 +143,10 @@ def _register(
             fields=form.fields,
             files=[(file.name, file.received.stored.sha256.hex()) for file in form.files],
         )
-        response = write_once(room.database, room.vault, at, principal, route, key, body, work)
+        ahead = asked_registration(case_id, fields.requirement)
+        response = write_once(
+            room.database, room.vault, at, principal, route, key, body, work, ahead
+        )
     except (CodedError, RequestValidationError):
         # Refused, so surely not stored; after any other error the sweep decides.
         _discard(room, form)

@@ -41,7 +41,12 @@ from materials_api.materials.control import resume_reuse, stop_reuse
 from materials_api.materials.erasure import continue_erasures, erasure_of, request_erasure
 from materials_api.materials.invalidation import invalidate
 from materials_api.materials.lifecycle import MaterialState
-from materials_api.materials.registration import Registered, ask_before, register_material
+from materials_api.materials.registration import (
+    Registered,
+    ask_before,
+    asked_registration,
+    register_material,
+)
 from materials_api.room import MaterialsRoom
 from parties.http.access import Access
 from parties.http.replies import write_once
@@ -99,7 +104,10 @@ def routes(room: MaterialsRoom, access: Access) -> APIRouter:
                 return 201, registered_out(case_id, body.type, made)
 
             route = f"POST /v1/cases/{case_id}/materials"
-            return write_once(room.database, room.vault, at, principal, route, key, body, work)
+            ahead = asked_registration(case_id, body.requirement)
+            return write_once(
+                room.database, room.vault, at, principal, route, key, body, work, ahead
+            )
 
         response = await to_thread.run_sync(run)
         return await waiting.settle(response, preferred_wait(room, prefer))

@@ -14,9 +14,10 @@ from kernel.canonical import JsonValue
 from kernel.clock import time_text
 from kernel.ids import IdKind, new_id
 from kernel.principals import Principal, Role
-from materials_api.cases.access import CaseView, case_for, load_case, rules_of
+from ledger.records import asked_latest
+from materials_api.cases.access import CaseView, asked_case, case_for, load_case, rules_of
 from materials_api.cases.candidates import AskedLicenses, ask_licenses, kinds_asked, upload_reason
-from materials_api.cases.requirements import UPLOAD, note_met, still_open
+from materials_api.cases.requirements import UPLOAD, asked_last, note_met, still_open
 from materials_api.catalogue.terms import PartyRole
 from materials_api.errors import (
     PartiesInvalid,
@@ -43,7 +44,7 @@ from materials_api.uploads.incoming import Received, add_upload
 from parties import HolderRef
 from storage import audit
 from storage.database import WriteTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, Wanted
 from storage.objects import registry
 
 _ADD = Prepared(
@@ -192,6 +193,12 @@ def register_material(
         detail={"type": type_.key, "files": len(found), "reason": reason},
     )
     return Registered(material_id, entry.entry_id, MaterialState.PENDING)
+
+
+def asked_registration(case_id: str, requirement: str | None) -> list[Wanted]:
+    """What `register_material` asks in any case, for `read_ahead`."""
+    met = [] if requirement is None else [asked_last(case_id, requirement)]
+    return [asked_case(case_id), asked_latest(case_id), *met]
 
 
 def ask_before(

@@ -15,7 +15,7 @@ recorded. Body of `verification.allowed` and `verification.denied`, about a
     role, org, unit, by_officer of who asked, status (= outcome)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -30,7 +30,7 @@ from license_service.answers import StatusAnswer
 from license_service.sources import Snapshots
 from license_service.tables import licenses
 from materials_api.cases.access import CaseView
-from materials_api.cases.requirements import note_met
+from materials_api.cases.requirements import asked_last, note_met
 from materials_api.catalogue.model import MaterialType, Matter
 from materials_api.catalogue.terms import Route
 from materials_api.documents.kinds import DocumentKind
@@ -45,7 +45,7 @@ from materials_api.tables import cases, grants, materials, uses, verifications
 from materials_api.verification.rows import Row
 from storage import audit
 from storage.database import WriteTx
-from storage.database.prepared import Prepared
+from storage.database.prepared import Prepared, read_ahead
 
 # Shared for what is read, exclusive for what may be spent; always in this order.
 _CASE = Prepared(
@@ -131,15 +131,28 @@ class Written:
     body: dict[str, JsonValue]
 
 
-def compare(tx: WriteTx, case: CaseView, versions: Versions) -> None:
-    """Lock everything the decision rests on; `Stale` when a version differs."""
-    _same(_CASE.one(tx, {"id": case.case_id}), case.version)
-    for item in sorted(versions.materials):
-        _same(_MATERIAL.one(tx, {"id": item}), versions.materials[item])
-    for item in sorted(versions.licenses):
-        _same(_LICENSE.one(tx, {"id": item}), versions.licenses[item])
-    for grant_id in sorted(versions.grants):
-        _same(_GRANT.one(tx, {"id": grant_id}), versions.grants[grant_id].version)
+def compare(
+    tx: WriteTx, case: CaseView, versions: Versions, requirements: Iterable[str] = ()
+) -> None:
+    """Lock everything the decision rests on; `Stale` when a version differs.
+
+    `requirements`: what may be met then, so that their rows are asked for in one wait.
+    """
+    locks: list[tuple[Prepared, str, int]] = [
+        (_CASE, case.case_id, case.version),
+        *((_MATERIAL, item, versions.materials[item]) for item in sorted(versions.materials)),
+        *((_LICENSE, item, versions.licenses[item]) for item in sorted(versions.licenses)),
+        *((_GRANT, one, versions.grants[one].version) for one in sorted(versions.grants)),
+    ]
+    read_ahead(
+        tx,
+        [
+            *((statement, {"id": id_}) for statement, id_, _ in locks),
+            *(asked_last(case.case_id, requirement) for requirement in requirements),
+        ],
+    )
+    for statement, id_, version in locks:
+        _same(statement.one(tx, {"id": id_}), version)
 
 
 def write_verdicts(

@@ -222,7 +222,7 @@ def _commit(
     call_id = new_id(IdKind.VERIFICATION)
 
     def work(tx: WriteTx) -> Reply:
-        compare(tx, case.view, versions)
+        compare(tx, case.view, versions, [verdict.requirement for verdict in verdicts])
         written = write_verdicts(
             room, tx, at, principal, call_id, case.view, case.matter, basis, verdicts, versions
         )

@@ -1,6 +1,6 @@
 """Answers of writing routes: JSON bytes, remembered under the Idempotency-Key."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from fastapi import Response
@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from kernel.principals import Principal
 from storage.database import Database, WriteTx
+from storage.database.prepared import Wanted
 from storage.idempotency import Reply, RequestKey, once
 from storage.keyvault import KeyVault
 
@@ -21,12 +22,13 @@ def write_once(
     key: str | None,
     body: BaseModel,
     work: Callable[[WriteTx], tuple[int, BaseModel]],
+    ahead: Collection[Wanted] = (),
 ) -> Response:
     """Run `work` in one transaction and answer with its model after the commit.
 
     With a key, the same request again gets the remembered answer. The answer is
     kept as it is: it must hold no personal data. `route` names the route with its
-    ids, at most 128 characters.
+    ids, at most 128 characters. `ahead`: what `work` will ask first, see `read_ahead`.
     """
 
     def attempt(tx: WriteTx) -> Reply:
@@ -34,7 +36,7 @@ def write_once(
         return Reply(status, answer.model_dump_json().encode())
 
     asked = request_key(vault, principal, route, key, body)
-    return json_response(once(database, at, asked, attempt))
+    return json_response(once(database, at, asked, attempt, ahead))
 
 
 def request_key(

@@ -7,7 +7,7 @@ import psycopg
 from sqlalchemy import Connection, Dialect, LargeBinary, Table
 from sqlalchemy.exc import DBAPIError
 
-from storage.database.postgres import quieten
+from storage.database.postgres_errors import quieten
 
 # SQL type → the name under which the driver knows its binary form.
 _TYPES = {

@@ -11,6 +11,7 @@ transaction mode) cannot stand between.
 
 import select
 from collections.abc import Mapping
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -21,7 +22,8 @@ from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from storage.database.postgres_errors import coded, opening_error
+from storage.database.postgres_errors import coded, opening_error, quieten
+from storage.database.statements import Statements
 from storage.errors import DatabaseUnfit, DatabaseUrlInvalid
 
 READERS = 8
@@ -115,7 +117,7 @@ class PostgresBackend:
         confirmed, or a database that orders or stores text in another way.
         """
         self.name = public_name(url)
-        self._lock = f"SELECT pg_advisory_xact_lock({lock_key('writer')})"
+        self._lock = f"BEGIN; SELECT pg_advisory_xact_lock({lock_key('writer')})".encode()
         # The writer keeps its one connection and replaces it itself.
         self.writer_engine = session_engine(url, WRITER_SESSION, poolclass=NullPool)
         self.reader_engine = session_engine(
@@ -158,11 +160,10 @@ class PostgresBackend:
         return coded(error)
 
     def lock(self, driver: Any) -> None:
-        driver.execute(self._lock)
+        driver.statements.run(self._lock)
 
     def move_savepoint(self, driver: Any, name: str) -> None:
-        # One answer to wait for; two statements cannot be prepared.
-        driver.execute(f"RELEASE {name}; SAVEPOINT {name}", prepare=False)
+        driver.statements.run(f"RELEASE {name}; SAVEPOINT {name}".encode())
 
     def is_open(self, driver: Any) -> bool:
         return not driver.closed and driver.info.transaction_status in (
@@ -250,6 +251,11 @@ class PatientConnection(psycopg.Connection[Any]):
 
     answer_seconds: float | None = None
 
+    @cached_property
+    def statements(self) -> Statements:
+        """What is run past the driver's cursors."""
+        return Statements(self)
+
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         try:
             return super().wait(gen, interval, timeout or self.answer_seconds)
@@ -257,11 +263,6 @@ class PatientConnection(psycopg.Connection[Any]):
             if self.info.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
-
-
-def quieten(error: psycopg.Error) -> None:
-    """Take everything after the first line out of the text of a driver's error."""
-    error.args = (str(error).partition("\n")[0],)
 
 
 def session_engine(
@@ -296,6 +297,8 @@ def session_engine(
     def connected(_dialect: Any, _record: Any, given: Any, named: Any) -> PatientConnection:
         connection = PatientConnection.connect(*given, **named)
         connection.answer_seconds = seconds
+        # After each rollback it would forget them all, and have the server forget ours.
+        connection.prepare_threshold = None
         return connection
 
     event.listen(engine, "do_connect", connected)

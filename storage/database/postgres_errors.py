@@ -53,6 +53,11 @@ _DAMAGED = frozenset({"XX001", "XX002"})
 _TEXT = frozenset({"22001", "22021", "22P05"})
 
 
+def quieten(error: psycopg.Error) -> None:
+    """Take everything after the first line out of the text of a driver's error."""
+    error.args = (str(error).partition("\n")[0],)
+
+
 def coded(error: BaseException) -> BaseException:
     """Errors of the server or the connection as coded errors; all others as they are."""
     if isinstance(error, PoolTimeout):

@@ -1,8 +1,9 @@
-"""Statements for the hot paths: compiled once, run on the driver's own cursor.
+"""Statements for the hot paths: compiled once, run by the driver alone.
 
 SQLAlchemy Core spends 60 to 120 µs on each execution, and 200 more if a select
-is built anew; the same statement on the driver costs 10. Worth it where a
-request runs the statement every time; everywhere else Core alone is plainer.
+is built anew; the same statement on the driver costs 10 to 20 (on PostgreSQL see
+`storage.database.statements`). Worth it where a request runs the statement every time;
+everywhere else Core alone is plainer.
 """
 
 import re
@@ -10,19 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Dialect, Executable, Insert, Select
+from sqlalchemy import Dialect, Executable, Insert, Select, Table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.types import TypeEngine
 
 from storage.database.unit_of_work import ReadTx, WriteTx
 
 Convert = Callable[[Any], Any]
 
-# Up to so many parameters and characters the driver remembers how it reads a statement.
-_MOST_PARAMETERS = 50
-_MOST_CHARACTERS = 4096
-_PARAMETER = re.compile(r"%\((\w+)\)s")
+# Inserts that go together: so many, and of one table so many rows. Few shapes are kept then.
+_MOST_TOGETHER = 16
+_MOST_ROWS = 4
+_PARAMETER = re.compile(r"\$(\d+)")
 
 
 class Prepared:
@@ -39,6 +41,8 @@ class Prepared:
             statement = statement.inline()
         self._statement = statement
         self._adds = statement.table if isinstance(statement, Insert) else None
+        parts = iterate(cast(Any, statement))
+        self.tables = frozenset(one for one in parts if isinstance(one, Table))
         self._columns = list(columns) or None
         self._compiled: dict[str, _Compiled] = {}
 
@@ -73,10 +77,10 @@ class Prepared:
         key = _asked(self, parameters) if tx.ahead else ()
         fetched: Any = tx.ahead.get(key)
         if not isinstance(fetched, list):
-            cursor = fetched or self._execute(tx, parameters)[1]
+            answer = fetched or self._execute(tx, parameters)[1]
             try:
                 # A damaged row may show here only: text that is no UTF-8, say.
-                fetched = cursor.fetchall()
+                fetched = answer.rows()
             except compiled.driver_error as error:
                 raise compiled.wrapped(error) from error
             if key in tx.ahead:
@@ -90,10 +94,14 @@ class Prepared:
     def _execute(self, tx: ReadTx, parameters: Mapping[str, Any]) -> "tuple[_Compiled, Any]":
         if isinstance(tx, WriteTx):
             tx.flush()
+            if not isinstance(self._statement, Select):
+                tx.forget_ahead(self.tables)
         compiled = self._for(tx.dialect)
         given = compiled.given(parameters)
+        if tx.dialect.name == "postgresql":
+            return compiled, _ask(tx, compiled, [(compiled.sql, given)])[0]
         try:
-            return compiled, tx.driver.execute(compiled.sql, given, **compiled.options)
+            return compiled, _Fetched(tx.driver.execute(compiled.sql, given))
         except compiled.driver_error as error:
             raise compiled.wrapped(error) from error
 
@@ -113,11 +121,10 @@ def read_ahead(tx: ReadTx, wanted: Iterable[Wanted]) -> None:
     """Ask all of these selects at once; `one` and `all` of this snapshot then have the rows.
 
     For reading whose questions are known before its answers are looked at: on PostgreSQL one
-    wait for all of them. However often one is then asked, it is sent once. Only in a snapshot
-    (`Database.read`), where the same question has the same answer.
+    wait for all of them. However often one is then asked, it is sent once. In a snapshot
+    (`Database.read`) the same question has the same answer; in a transaction that writes, which
+    no other one overlaps, until it writes to a table of the question, and then it is asked anew.
     """
-    if isinstance(tx, WriteTx):
-        raise ValueError("what a transaction writes would not be seen")
     asked = {_asked(part, given): (part, given) for part, given in wanted}
     asked = {key: one for key, one in asked.items() if key not in tx.ahead}
     if tx.dialect.name != "postgresql":
@@ -126,21 +133,11 @@ def read_ahead(tx: ReadTx, wanted: Iterable[Wanted]) -> None:
         return
     if not asked:
         return
-    # Only here: an embedded store needs no driver of a server.
-    from storage.database.postgres import quieten
-
-    sent: dict[tuple[Any, ...], Any] = {}
-    try:
-        with tx.driver.pipeline():
-            for key, (part, given) in asked.items():
-                compiled = part._for(tx.dialect)
-                sent[key] = tx.driver.execute(
-                    compiled.sql, compiled.given(given), **compiled.options
-                )
-    except compiled.driver_error as error:
-        quieten(cast(Any, error))
-        raise compiled.wrapped(error) from error
-    tx.ahead.update(sent)
+    if isinstance(tx, WriteTx):
+        tx.flush()
+    parts = [(part._for(tx.dialect), given) for part, given in asked.values()]
+    sent = _ask(tx, parts[0][0], [(part.sql, part.given(given)) for part, given in parts])
+    tx.ahead.update(zip(asked, sent, strict=True))
 
 
 def _asked(part: Prepared, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -148,116 +145,130 @@ def _asked(part: Prepared, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
     return (part, *parameters.values())
 
 
+def _ask(tx: ReadTx, compiled: "_Compiled", asked: Sequence[tuple[Any, Any]]) -> list[Any]:
+    """The answers of PostgreSQL to statements and their values, waited for once. Errors as
+    Core would raise them."""
+    # Only here: an embedded store needs no driver of a server.
+    from storage.database.statements import Asked
+
+    try:
+        answers: list[Any] = tx.driver.statements.ask([Asked(*one) for one in asked])
+        return answers
+    except compiled.driver_error as error:
+        raise compiled.wrapped(error) from error
+
+
+class _Fetched:
+    """A cursor of SQLite, as an answer of `storage.database.statements`."""
+
+    def __init__(self, cursor: Any) -> None:
+        self.rowcount: int = cursor.rowcount
+        self.rows: Callable[[], list[tuple[Any, ...]]] = cursor.fetchall
+
+
 class _Together:
     """Some inserts as one statement of PostgreSQL: `WITH w0 AS (INSERT …), … SELECT 1`.
 
     One answer to wait for, one statement to plan and to read. Its parts see the tables
-    as they were before it, and foreign keys are checked at its end.
+    as they were before it, and foreign keys are checked at its end. Rows of one table are
+    one part, in their order.
     """
 
-    def __init__(self, parts: Sequence[Prepared], dialect: Dialect) -> None:
-        compiled = [part._for(dialect) for part in parts]
-        self._compiled = compiled
-        if len(parts) == 1:
-            self.sql = compiled[0].sql
-            self._names = [[(name, name) for name in compiled[0].parameters]]
-            return
-        parts_sql = []
-        self._names = []
-        for at, one in enumerate(compiled):
-            parts_sql.append(f"w{at} AS ({_PARAMETER.sub(_renamed(at), one.sql)})")
-            self._names.append([(name, f"w{at}_{name}") for name in one.parameters])
-        self.sql = f"WITH {', '.join(parts_sql)} SELECT 1"
-
-    def run(self, tx: WriteTx, rows: Sequence[Mapping[str, Any]]) -> None:
-        given: dict[str, Any] = {}
-        for one, names, row in zip(self._compiled, self._names, rows, strict=True):
-            values = {**one.fixed, **row}
-            for name, convert in one.binds:
-                values[name] = convert(values[name])
-            for name, renamed in names:
-                given[renamed] = values[name]
-        first = self._compiled[0]
-        try:
-            tx.driver.execute(self.sql, given, **first.options)
-        except first.driver_error as error:
-            raise DBAPIError.instance(
-                self.sql, None, error, first.driver_error, hide_parameters=True
-            ) from error
+    def __init__(self, parts: Sequence[Sequence["Prepared"]], dialect: Dialect) -> None:
+        """`parts`: for each table its insert, as often as there are rows."""
+        self.compiled = [part[0]._for(dialect) for part in parts]
+        inserts = []
+        names = 0
+        for part, one in zip(parts, self.compiled, strict=True):
+            # Core writes `INSERT INTO … VALUES (…)`, where only the values hold parameters.
+            head, values, row = one.sql.decode().partition(" VALUES ")
+            rows = []
+            for _ in part:
+                rows.append(_PARAMETER.sub(_moved(names), row))
+                names += len(one.positions)
+            inserts.append(f"{head}{values}{', '.join(rows)}")
+        if len(inserts) == 1:
+            self.sql = inserts[0].encode()
+        else:
+            parts_sql = ", ".join(f"w{at} AS ({one})" for at, one in enumerate(inserts))
+            self.sql = f"WITH {parts_sql} SELECT 1".encode()
 
 
-def _renamed(at: int) -> Callable[[re.Match[str]], str]:
-    return lambda found: f"%(w{at}_{found[1]})s"
+def _moved(by: int) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"${int(found[1]) + by}"
 
 
-_together: dict[tuple[Prepared, ...], _Together] = {}
+_together: dict[tuple[tuple[Prepared, ...], ...], _Together] = {}
 
 
-def insert_together(tx: WriteTx, waiting: Sequence[tuple[Prepared, Mapping[str, Any]]]) -> None:
-    """Send inserts in as few statements as the order within each table allows."""
-    for group in _groups(waiting, tx.dialect):
-        parts = tuple(part for part, _ in group)
+def insert_together(tx: WriteTx, waiting: Sequence[Wanted]) -> None:
+    """Send inserts in as few statements as the order within each table allows, and wait once."""
+    asked = []
+    compiled = waiting[0][0]._for(tx.dialect)
+    for group in _groups(waiting):
+        parts = tuple(tuple(part for part, _ in rows) for rows in group)
         known = _together.get(parts)
         if known is None:
             known = _together[parts] = _Together(parts, tx.dialect)
-        known.run(tx, [row for _, row in group])
+        values: list[Any] = []
+        for one, rows in zip(known.compiled, group, strict=True):
+            for _, row in rows:
+                values += one.given(row)
+        asked.append((known.sql, values))
+    _ask(tx, compiled, asked)
 
 
-def _groups(
-    waiting: Sequence[tuple[Prepared, Mapping[str, Any]]], dialect: Dialect
-) -> Iterator[list[tuple[Prepared, Mapping[str, Any]]]]:
-    """Runs of inserts of which no two go into one table: the parts of one statement have
-    no order, and rows of one table are numbered in theirs."""
-    group: list[tuple[Prepared, Mapping[str, Any]]] = []
-    tables: set[Any] = set()
-    parameters = characters = 0
-    for part, row in waiting:
-        compiled = part._for(dialect)
-        names = len(compiled.parameters)
-        # The renamed parameters, and what stands around the part.
-        letters = len(compiled.sql) + 4 * names + 16
-        if group and (
-            part._adds in tables
-            or parameters + names > _MOST_PARAMETERS
-            or characters + letters > _MOST_CHARACTERS
+def _groups(waiting: Sequence[Wanted]) -> Iterator[list[list[Wanted]]]:
+    """What may be one statement: by table, as the parts of one statement have no order and
+    rows of one table are numbered in theirs."""
+    group: dict[Any, list[Wanted]] = {}
+    count = 0
+    for one in waiting:
+        part = one[0]
+        same = group.get(part._adds)
+        if count >= _MOST_TOGETHER or (
+            same is not None and (len(same) >= _MOST_ROWS or same[0][0] is not part)
         ):
-            yield group
-            group, tables, parameters, characters = [], set(), 0, 0
-        group.append((part, row))
-        tables.add(part._adds)
-        parameters += names
-        characters += letters
+            yield list(group.values())
+            group, count, same = {}, 0, None
+        if same is None:
+            group[part._adds] = [one]
+        else:
+            same.append(one)
+        count += 1
     if group:
-        yield group
+        yield list(group.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    sql: str
-    positions: list[str] | None  # order of the parameters, where the driver has no names
-    parameters: list[str]
+    sql: Any  # text, or bytes for PostgreSQL
+    positions: list[str]  # order of the parameters
     fixed: dict[str, Any]  # values that the statement itself holds, converted
     binds: list[tuple[str, Convert]]
     names: list[str]
     results: list[tuple[str, Convert]]
     driver_error: type[Exception]
-    options: dict[str, bool]  # of the driver's `execute`
 
-    def given(self, parameters: Mapping[str, Any]) -> Any:
+    def given(self, parameters: Mapping[str, Any]) -> list[Any]:
         """The parameters as the driver wants them."""
         values = {**self.fixed, **parameters}
         for name, convert in self.binds:
             values[name] = convert(values[name])
-        if self.positions is None:
-            return {name: values[name] for name in self.parameters}
         return [values[name] for name in self.positions]
 
     def wrapped(self, error: Exception) -> BaseException:
         """The driver's error as Core would raise it."""
-        return DBAPIError.instance(self.sql, None, error, self.driver_error, hide_parameters=True)
+        text = self.sql if isinstance(self.sql, str) else self.sql.decode()
+        return DBAPIError.instance(text, None, error, self.driver_error, hide_parameters=True)
 
 
 def _compile(statement: Executable, columns: list[str] | None, dialect: Dialect) -> _Compiled:
+    driver = dialect.loaded_dbapi
+    server = dialect.name == "postgresql"
+    if server:
+        # As the server numbers them: the driver would have to turn names into that each time.
+        dialect = type(dialect)(paramstyle="numeric_dollar", dbapi=driver)  # type: ignore[call-arg]
     compiled = statement.compile(dialect=dialect, column_keys=columns)  # type: ignore[attr-defined]
     assert isinstance(compiled, SQLCompiler)  # noqa: S101
     names: list[str] = []
@@ -278,18 +289,14 @@ def _compile(statement: Executable, columns: list[str] | None, dialect: Dialect)
             fixed[name] = convert(parameter.value) if convert else parameter.value
         elif convert:
             binds.append((name, convert))
-    driver_error: type[Exception] = dialect.loaded_dbapi.Error
     return _Compiled(
-        compiled.string,
-        list(compiled.positiontup) if compiled.positiontup is not None else None,
-        list(compiled.binds),
+        compiled.string.encode() if server else compiled.string,
+        list(compiled.positiontup or ()),
         fixed,
         binds,
         names,
         results,
-        driver_error,
-        # Planned by the server at its first use, and kept with the connection.
-        {"prepare": True} if dialect.name == "postgresql" else {},
+        driver.Error,
     )
 
 

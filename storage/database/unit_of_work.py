@@ -5,7 +5,7 @@ returns only after its commit is durable, so nobody can answer before the
 commit. ADR 0001 says why it is a function and not a `with` block.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -79,11 +79,20 @@ class WriteTx(ReadTx):
     @property
     def connection(self) -> Connection:
         self.flush()
+        self.ahead.clear()  # who knows what is written now
         return self._connection
 
     def hold(self, statement: "Prepared", parameters: Parameters) -> None:
         """For `Prepared.add` alone: keep an insert until the next `flush`."""
+        self.forget_ahead(statement.tables)
         self._waiting.append((statement, parameters))
+
+    def forget_ahead(self, tables: Collection[Table]) -> None:
+        """For `Prepared` alone: what was asked ahead of these is to be asked anew."""
+        if self.ahead:
+            stale = [key for key in self.ahead if not key[0].tables.isdisjoint(tables)]
+            for key in stale:
+                del self.ahead[key]
 
     def flush(self) -> None:
         """Send the inserts that wait. Errors are those of the inserts."""

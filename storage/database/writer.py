@@ -203,7 +203,8 @@ class Writer:
                 driver.execute(f"ROLLBACK TO {SAVEPOINT}")
             else:
                 done.append((item, value, tx))
-                self._backend.move_savepoint(driver, SAVEPOINT)
+                if item is not group[-1]:
+                    self._backend.move_savepoint(driver, SAVEPOINT)
 
     def _check(self, driver: Any) -> None:
         """PostgreSQL answers the COMMIT of a transaction in which a statement failed

@@ -216,9 +216,54 @@ def test_a_question_ahead_that_fails_is_an_error_of_core(database: Database) -> 
         broken.all(tx, {})
 
 
-def test_nothing_is_read_ahead_where_something_is_written(database: Database) -> None:
-    with pytest.raises(ValueError, match="would not be seen"):
-        database.write(lambda tx: read_ahead(tx, [(ALL, {})]))
+def test_what_was_read_ahead_of_writing_is_asked_anew_after_it(
+    database: Database, at: datetime
+) -> None:
+    """However it is written: the answer is never older than what this transaction did."""
+    noted = Prepared(select(audit.c.entity).order_by(audit.c.id))
+
+    def work(tx: WriteTx) -> list[list[str]]:
+        seen = []
+
+        def look() -> None:
+            seen.append([one["object_key"] for one in ALL.all(tx, {})])
+
+        read_ahead(tx, [(ALL, {}), (ONE, {"key": "a"}), (noted, {})])
+        look()
+        ADD.add(tx, row("a", at))
+        assert ONE.one(tx, {"key": "a"}) is not None
+        look()
+        read_ahead(tx, [(ALL, {})])
+        ADD.run(tx, row("b", at))
+        look()
+        read_ahead(tx, [(ALL, {})])
+        REMOVE.run(tx, {"key": "a"})
+        look()
+        read_ahead(tx, [(ALL, {})])
+        tx.execute(delete(objects))
+        look()
+        assert noted.all(tx, {}) == []
+        NOTE.add(tx, note(at, "x"))
+        assert [one["entity"] for one in noted.all(tx, {})] == ["x"]
+        return seen
+
+    assert database.write(work) == [[], ["a"], ["a", "b"], ["b"], []]
+
+
+def test_rows_of_one_table_wait_in_their_order(database: Database, at: datetime) -> None:
+    """However many there are and whatever stands between them."""
+
+    def work(tx: WriteTx) -> None:
+        for number in range(11):
+            NOTE.add(tx, note(at, str(number)))
+            if number % 3 == 0:
+                ADD.add(tx, row(str(number), at))
+
+    database.write(work)
+    with database.read() as tx:
+        rows = tx.all(select(audit.c.entity).order_by(audit.c.id))
+        assert [one["entity"] for one in rows] == [str(number) for number in range(11)]
+        assert len(ALL.all(tx, {})) == 4
 
 
 def test_each_glance_sees_what_was_committed_before(database: Database, at: datetime) -> None:
