@@ -64,12 +64,16 @@ _LICENSE = Prepared(
 _GRANT = Prepared(
     select(grants.c.version).where(grants.c.grant_id == bindparam("id")).with_for_update()
 )
+_ITS_CASE = cases.c.case_id == bindparam("to_case")
 _SPEND = Prepared(
     update(grants)
     .where(grants.c.grant_id == bindparam("grant"), grants.c.version == bindparam("was"))
     .values(
         status=bindparam("to_status"),
         case_id=bindparam("to_case"),
+        # What any case may use is bound to one only now: its bodies find it in their lists.
+        window_org=select(cases.c.window_org).where(_ITS_CASE).scalar_subquery(),
+        department=select(cases.c.department).where(_ITS_CASE).scalar_subquery(),
         spent_at=bindparam("at"),
         version=bindparam("to_version"),
         entry_id=bindparam("entry"),

@@ -15,7 +15,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
     """SIGKILL before and after every system call of the sequencer's rounds."""
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     output = subprocess.run(
-        [sys.executable, str(HERE / "kill_sequencer.py"), str(tmp_path), "17"],
+        [sys.executable, str(HERE / "kill_sequencer.py"), str(tmp_path), "16"],
         check=True,
         capture_output=True,
         text=True,

@@ -19,7 +19,7 @@ from materials_api.grants.errors import (
     VerificationItemsInvalid,
     VerificationUnknown,
 )
-from materials_api.grants.granting import decline
+from materials_api.grants.granting import decline, list_grants
 from materials_api.grants.lifecycle import GrantState, GrantUse
 from materials_api.http.verifications import rendered
 from materials_api.materials.control import stop_reuse
@@ -165,6 +165,9 @@ def test_the_first_case_binds_an_unbound_once_grant(desk) -> None:
         True,
     )
     assert "grant_spent" in reasons(desk.verify(other.case_id, lease, grant=grant.grant_id))
+    for body in (desk.hall.window, desk.hall.department):
+        seen = desk.hall.read(lambda tx, body=body: list_grants(desk.room, tx, body, limit=9))
+        assert [one.grant_id for one in seen.items] == [grant.grant_id]
 
 
 def test_an_unbound_grant_serves_nobody_whom_the_holder_did_not_tell(desk) -> None:

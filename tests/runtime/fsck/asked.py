@@ -13,6 +13,8 @@ import psycopg
 from sqlalchemy import URL, event
 from sqlalchemy.engine import Engine
 
+from storage.database.statements import Answer, Statements
+from storage.database.statements import Asked as Statement
 from tests.runtime.fsck.grown import City
 
 # Rows of each table: more than the pages of a list show in all of its states.
@@ -36,7 +38,7 @@ class Asked:
     def note(self, statement: str, parameters: Any = None) -> None:
         found = re.match(r"\s*(SELECT|UPDATE|DELETE|WITH)\b", statement, re.IGNORECASE)
         if self._listens and found and "INSERT INTO" not in statement:
-            form = re.sub(r"%(\(\w+\))?s(::\w+)?", "?", statement)
+            form = re.sub(r"(%(\(\w+\))?s|\$\d+)(::\w+)?", "?", statement)
             form = re.sub(r"X?'(?:[^']|'')*'|(?<![\w.])\d+(?![\w.])", "?", form)
             form = re.sub(r"\?(\s*,\s*\?)+", "?, …", re.sub(r"\s+", " ", form)).strip()
             known = self.examples.setdefault(form, [])
@@ -64,12 +66,19 @@ def listening() -> Iterator[Asked]:
             asked.note(query if isinstance(query, str) else bytes(query).decode(), params)
             return super().execute(query, params, **more)
 
+    class NotingStatements(Statements):
+        def ask(self, asked_now: Sequence[Statement]) -> list[Answer]:
+            for one in asked_now:
+                asked.note(one.sql.decode(), list(one.values))
+            return super().ask(asked_now)
+
     def connected(connection: Any, _record: object) -> None:
         if isinstance(connection, sqlite3.Connection):
             connection.set_trace_callback(asked.note)
         else:
             own = connection.cursor_factory
             connection.cursor_factory = type("NotingCursor", (Noting, own), {})
+            connection.statements = NotingStatements(connection)
 
     event.listen(Engine, "connect", connected)
     try:
@@ -164,7 +173,10 @@ class OnPostgresql(Measured):
     def cost(self, statement: str, parameters: Any) -> int:
         explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}"
         with self._driver.transaction(force_rollback=True):
-            row = self._driver.execute(explain.encode(), parameters).fetchone()
+            # A list goes with `$1`, `$2`, … (`storage.database.statements`).
+            raw = isinstance(parameters, list)
+            cursor = psycopg.RawCursor(self._driver) if raw else self._driver.cursor()
+            row = cursor.execute(explain.encode(), parameters).fetchone()
         assert row is not None
         return _read(row[0][0]["Plan"])
 
