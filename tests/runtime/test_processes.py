@@ -132,7 +132,10 @@ def workers_of(parent: int) -> list[int]:
 
 def alive(pid: int) -> bool:
     status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # the latter: gone between open and read
+        return False
 
 
 @pytest.mark.both_engines
