@@ -59,8 +59,7 @@ _STAGED = Prepared(
     .where(_ENTRY.leaf_index >= bindparam("size"), _ENTRY.leaf_index < bindparam("staged_size"))
     .order_by(_ENTRY.leaf_index)
 )
-
-
+# What a swap compares.
 _KNOWN = ("shard", "epoch", "staged_size", "size", "root")
 
 

@@ -36,6 +36,7 @@ from tests.engines import Engine, Servers, chosen
 
 START = datetime(2026, 11, 24, 4, 20, 21, tzinfo=UTC)
 ROOT = Path(__file__).parent.parent
+OWN = "own 文件"  # folder of the files that a user adds to the story
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -148,9 +149,6 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         {one["key"]: one["token"] for one in tokens},
         (folder / "log.txt").read_text(encoding="utf-8"),
     )
-
-
-OWN = "own 文件"
 
 
 def _play(stage: Path) -> None:

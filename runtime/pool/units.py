@@ -1,4 +1,4 @@
-"""The work of a scrub, cut into units that may be done anywhere, in any order.
+"""The work of a scrub or a shared `fsck`, in units that may be done anywhere, in any order.
 
 A unit names what to look at and nothing else; whoever does it opens the store
 itself. They are planned in order, so that one mark tells what is done.

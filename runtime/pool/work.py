@@ -1,6 +1,6 @@
-"""One unit of a scrub, done in whatever process it landed in: here, a neighbour, a cluster.
+"""One unit of a scrub or `fsck`, done in whatever process it landed in, or a cluster.
 
-A process opens the store once and keeps it. It needs what the scrub itself needs:
+A process opens the store once and keeps it. It needs what the command itself needs:
 the data folder at the same path, and the same settings.
 """
 
@@ -34,7 +34,7 @@ _NO_OBJECT = "0" * 32  # a key that no object has
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every unit of a scrub shares. `bytes_per_second`: this process's share of the rate."""
+    """What all units share. `bytes_per_second`: this process's share of the rate."""
 
     data: Path
     bytes_per_second: float | None
